@@ -251,7 +251,7 @@ def groups() -> Iterator[Any]:
                 both, beside = counted_pairs(codes, count, codes[::-1].copy(), count, apart)
                 yield lent_shares(both, beside, np.ones(n_rows), np.array([0.1, 5.0]))
             if (learned := learn_history(ordered, codes, count)) is not None:
-                yield from learned[1:]
+                yield learned[1]
             yield likelihood(ordered, codes.astype(np.int32), count)
             order = np.argsort(codes, kind="stable")
             yield distances_from_neighbours(values, order, codes[order])

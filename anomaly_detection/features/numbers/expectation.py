@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from anomaly_detection.data.columns.levels import Kept, Levels, vocabulary
 from anomaly_detection.data.columns.table import Table, as_table
@@ -39,6 +40,12 @@ _CELLS = 10_000_000
 _FARTHEST = 1e6  # spreads from the centre that foretell anything more
 _FARTHEST_JUDGED = 1e30
 _MOVES = 0.2  # spreads: what moves an estimate by less is not named
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """Those that have threads of their own; to look for them takes longer than a small table's matrices."""
+    return ThreadpoolController()
 
 
 @dataclass
@@ -131,7 +138,7 @@ class Expectation(ComparingGroup):
             gram = design.gram(np.ones(len(sample), dtype=bool))
             made = (self._fit_target(name, sample, design, gram) for name in self.centres_)
         # Matrices of some hundred columns: threads would wait for each other longer than they work.
-        with threadpool_limits(1, "blas"):
+        with _libraries().limit(limits=1, user_api="blas"):
             self.targets_ += [target for target in made if target is not None]
         return self
 

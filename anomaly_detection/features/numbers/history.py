@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from anomaly_detection.features.numbers.grouped import MAD_TO_SIGMA
 from anomaly_detection.features.numbers.ordered import Ordered
+from anomaly_detection.features.numbers.quantiles import median as middle
 
 __all__ = ["LEAST_ROWS", "UNSURE", "History", "learn_history", "likelihood"]
 
@@ -115,8 +117,8 @@ def learn_history(
     groups: int,
     *,
     off_scale: Callable[[Floats], Floats] = np.asarray,
-) -> tuple[History, Floats, float] | None:
-    """Learn a `History`; give the deviations of the values by the others of their group, and the mean log density.
+) -> tuple[History, Floats] | None:
+    """Learn a `History`; give the deviations of the values by the others of their group.
 
     Parameters
     ----------
@@ -129,7 +131,7 @@ def learn_history(
 
     Returns
     -------
-    (History, ndarray of float64 (n,), float), or None where there are too few values.
+    (History, ndarray of float64 (n,)), or None where there are too few values.
     """
     from anomaly_detection.features.compiled.likelihoods import lent_likelihoods
 
@@ -144,7 +146,7 @@ def learn_history(
     others = np.where(rest > 0, others, centre)
     own_spread = MAD_TO_SIGMA * np.nan_to_num(away)
     several = rest >= 2
-    within = MAD_TO_SIGMA * float(np.median(np.abs(x - others)[several])) if several.any() else width
+    within = MAD_TO_SIGMA * middle(np.abs(x - others)[several]) if several.any() else width
     count = np.append(grouped.sizes, 0)
     median, spread, low, high = np.zeros((4, groups + 1))
     median[:-1], low[:-1], high[:-1] = (grouped.quantile(share) for share in (0.5, 0.05, 0.95))
@@ -153,25 +155,25 @@ def learn_history(
     part = x[some], rest[some], others[some], own_spread[some]
     usual = np.array(_LENT_CENTRES), np.array(_LENT_SPREADS)
     nearly = lent_likelihoods(*part, centre, width, within, resolution, *usual).ravel()
-    best: tuple[float, History] | None = None
-    for i in np.flatnonzero(~(nearly < nearly.max() - UNSURE)).tolist():
-        lent = _LENT_CENTRES[i // len(_LENT_SPREADS)], _LENT_SPREADS[i % len(_LENT_SPREADS)]
-        found = History(count, median, spread, low, high, centre, width, within, *lent, resolution)
-        likely = found._likelihood(*part)
-        if best is None or likely > best[0]:
-            best = likely, found
-    assert best is not None
-    best[1].of_new = groups == 1
+    likeliest = [
+        History(count, median, spread, low, high, centre, width, within, *lent, resolution)
+        for lent, likely in zip(product(_LENT_CENTRES, _LENT_SPREADS), nearly.tolist(), strict=True)
+        if not likely < nearly.max() - UNSURE
+    ]
+    found = likeliest[0] if len(likeliest) == 1 else max(likeliest, key=lambda one: one._likelihood(*part))
+    found.of_new = groups == 1
     own = np.empty(len(x))
     for start in range(0, len(x), _ROWS):
         rows = slice(start, start + _ROWS)
-        own[rows] = best[1]._deviation(x[rows], rest[rows], others[rows], own_spread[rows])
-    best[1].told = np.array(
-        [np.append(grouped.quantile(share, off_scale), np.quantile(off_scale(x), share)) for share in (0.5, 0.05, 0.95)]
+        own[rows] = found._deviation(x[rows], rest[rows], others[rows], own_spread[rows])
+    shares = (0.5, 0.05, 0.95)
+    of_all = ordered.quantiles(shares, off_scale).tolist()
+    found.told = np.array(
+        [np.append(grouped.quantile(share, off_scale), one) for share, one in zip(shares, of_all, strict=True)]
     )
     deviations = np.full(len(ordered.present), np.nan)
     deviations[ordered.present] = grouped.by_row(own)
-    return best[1], deviations, best[0]
+    return found, deviations
 
 
 def likelihood(values: Ordered, codes: npt.NDArray[Any], groups: int) -> float:
