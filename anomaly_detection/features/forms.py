@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from string import ascii_letters
 from typing import Any, ClassVar
 
 import numpy as np
@@ -49,6 +50,7 @@ _ALL_DIGITS = 9  # as many are told apart, see `decimals`
 _MOST_FORMS = 0.02  # of the rows have one that is seldom: with more, a column has no form
 _LONGEST = 60
 _REMEMBERED = 10_000
+_IN_FORMS = str.maketrans({**dict.fromkeys(ascii_letters, "a"), **dict.fromkeys("0123456789", "#")})
 _LETTERS, _DIGITS = re.compile(r"[^\W\d_]+"), re.compile(r"\d")
 
 
@@ -401,6 +403,20 @@ def form_of(text: str) -> str:
     return _DIGITS.sub("#", _LETTERS.sub("a", text)) if _DIGITS.search(text) else "a"
 
 
+def _forms_of(column: Coded, places: Codes) -> list[str]:
+    return forms_of([str(column.names[place]).strip() for place in places.tolist()])
+
+
+def forms_of(texts: Sequence[str]) -> list[str]:
+    """`form_of` of each; of those in ASCII at once, in a fifth of the time."""
+    plain = [text[:_LONGEST] if text.isascii() and "\n" not in text else "" for text in texts]
+    joined = "\n".join(plain).translate(_IN_FORMS)
+    while "aa" in joined:
+        joined = joined.replace("aa", "a")
+    found = joined.split("\n")
+    return [form_of(text) if text and not form else form for text, form in zip(texts, found, strict=False)]
+
+
 class Forms(Texts):
     """The form of codes and names (`form_of`): ``#####`` where postal codes have five digits."""
 
@@ -409,15 +425,18 @@ class Forms(Texts):
 
     def _learn(self, column: Coded) -> dict[str, int] | None:
         forms: Counter[str] = Counter()
-        for name, count in zip(column.names, column.counts().tolist(), strict=True):
-            if count:
-                forms[form_of(str(name).strip())] += count
+        counts = column.counts()
+        used = np.flatnonzero(counts)
+        for form, count in zip(_forms_of(column, used), counts[used].tolist(), strict=True):
+            forms[form] += count
         # Names of products are written in hundreds of ways, of which none is the form.
         seldom_ones = sum(count for count in forms.values() if count < SELDOM * len(column))
         return None if not forms or seldom_ones > _MOST_FORMS * len(column) else dict(forms.most_common())
 
     def _counts(self, column: Coded, learned: dict[str, int]) -> Floats:
-        return self._of_levels(column, lambda text: float(learned.get(form_of(text), 0)))
+        found, used = np.full(len(column.names) + 1, np.nan), np.flatnonzero(column.counts())
+        found[used] = [learned.get(form, 0) for form in _forms_of(column, used)]
+        return np.asarray(found[column.codes], dtype=np.float64)
 
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:

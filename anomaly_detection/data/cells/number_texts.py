@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow.compute as pc
 
 from anomaly_detection.data.cells.distinct_texts import DistinctTexts
 from anomaly_detection.data.cells.text_patterns import arrow_texts, fits
@@ -89,6 +90,10 @@ _SPELLED = re.compile(
     re.IGNORECASE,
 )
 _DIGIT = re.compile(r"\d")
+# What all numbers have in front of their first figure, if they are in ASCII: nothing, or a currency.
+_IN_FRONT = rf"{_APART}|usd|eur|gbp|jpy|cny|inr|chf|zar|kr|rs|s?fr|us|r|au?|ca?|hk|nt|s|nz|mx"
+_MAY_BE = rf"(?i)^[^0-9a-z]*(?:(?:{_IN_FRONT})[^0-9a-z]*)?[0-9]"
+_FEW = 20  # texts: an expression of Python's for each costs no more than one of Arrow's
 _PLAIN = r"^-?\d+(?:\.\d+)?$"
 _WORDED = re.compile(r"[^0-9., +-]")
 _TENTH = 0.1
@@ -241,6 +246,8 @@ def parse_distinct_numbers(
         # Whole numbers are the same both ways.
         numbers[~fits(arrow_texts(distinct.to_numpy()), r"^-?\d+$")] = np.nan
     left = np.flatnonzero(np.isnan(numbers))
+    if len(left) > _FEW:
+        left = left[_may_be_numbers(distinct.iloc[left])]
     # As a list: a column makes more of each look at one cell than the reading takes.
     for place, text in zip(left.tolist(), distinct.iloc[left].tolist(), strict=True):
         numbers[place] = _as_float(str(text), decimal_comma, unit)
@@ -265,7 +272,9 @@ class Commas:
 
         Of `whole` columns without a comma in any number, points are not counted.
         """
-        self.count(cells.commonest(odd))
+        may_be = odd.copy()
+        may_be[odd] = _may_be_numbers(cells.levels[odd])
+        self.count(cells.commonest(may_be))
         if whole and not (self.comma or self.either):
             return
         written, times = arrow_texts(cells.levels[~odd]), cells.times[:-1][~odd]
@@ -387,6 +396,13 @@ def are_thousands(levels: npt.NDArray[np.object_]) -> bool:
 
 def _times(letters: str) -> float:
     return _TIMES[letters.rstrip(".").lower()]
+
+
+def _may_be_numbers(texts: pd.Series[Any] | npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
+    """Which texts could be numbers, by how they begin; most others are told at once."""
+    written = arrow_texts(texts)
+    elsewhere = pc.invert(pc.string_is_ascii(written)).fill_null(False).to_numpy(zero_copy_only=False)
+    return np.asarray(fits(written, _MAY_BE) | elsewhere, dtype=bool)
 
 
 def odd_texts(cells: DistinctTexts) -> npt.NDArray[np.bool_]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from anomaly_detection.data.columns.levels import Kept, Levels, vocabulary
 from anomaly_detection.data.columns.table import Table, as_table
@@ -21,6 +22,7 @@ from anomaly_detection.features.numbers.design import Design
 from anomaly_detection.features.numbers.grouped import robust_scale
 from anomaly_detection.features.numbers.numeric_group import ComparingGroup
 from anomaly_detection.features.numbers.numeric_values import Scale, apply_scales, choose_scale, is_flag
+from anomaly_detection.features.numbers.quantiles import median, quantiles
 from anomaly_detection.progress import steps
 from anomaly_detection.texts.said import N_, Said, say
 
@@ -39,6 +41,12 @@ _FARTHEST = 8.0  # spreads from the centre that foretell anything more
 _FARTHEST_JUDGED = 1e30
 _WILD = 30.0  # times
 _MOVES = 0.2  # spreads: what moves an estimate by less is not named
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """Those that have threads of their own; to look for them takes longer than a small table's matrices."""
+    return ThreadpoolController()
 
 
 @dataclass
@@ -108,8 +116,8 @@ class Expectation(ComparingGroup):
             present = scaled[~np.isnan(scaled)]
             if present.size < _LEAST_ROWS or robust_scale(present) == 0.0:
                 continue
-            low, high = np.quantile(present, [0.001, 0.999])
-            self.centres_[name] = (float(np.median(present)), robust_scale(present), float(low), float(high))
+            low, high = quantiles(present, [0.001, 0.999])
+            self.centres_[name] = (median(present), robust_scale(present), float(low), float(high))
         found = {name: Levels(sample[name]) for name in self.categories}
         self.levels_ = {name: one for name, one in found.items() if 1 < len(one) <= len(sample) / 20}
         for name in determined(sample, self.levels_):
@@ -131,7 +139,7 @@ class Expectation(ComparingGroup):
             gram = design.gram(np.ones(len(sample), dtype=bool))
             made = (self._fit_target(name, sample, design, gram) for name in self.centres_)
         # Matrices of some hundred columns: threads would wait for each other longer than they work.
-        with threadpool_limits(1, "blas"):
+        with _libraries().limit(limits=1, user_api="blas"):
             self.targets_ += [target for target in made if target is not None]
         return self
 
