@@ -113,11 +113,15 @@ def as_columns(batch: Batch, places: npt.NDArray[np.int64], sentences: Sequence[
 
 
 def free_names(ours: Iterable[str], taken: Collection[str]) -> dict[str, str]:
-    """Give each of our columns a name that the records do not have: its own, or one with ``scored_`` before it."""
+    """Give each of our columns a name that the records do not have: its own, or one with ``scored_`` before it.
+
+    Names that differ in capitals alone are the same to databases and to Spark.
+    """
     free = {}
+    lower = {str(name).lower() for name in taken}
     for name in ours:
         free[name] = name
-        while free[name] in taken:
+        while free[name] in lower:
             free[name] = f"scored_{free[name]}"
     return free
 
