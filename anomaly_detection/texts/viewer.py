@@ -51,7 +51,8 @@ LANGUAGES = {
 """By their codes. English is what the code says; each other one has a catalogue, ``texts/CODE.po``."""
 
 _BRITISH = LANGUAGES["en"]._replace(tag="en-GB", day="%d/%m/%Y")
-_SWISS = LANGUAGES["de"]._replace(tag="de-CH", decimal=".", thousands="’")
+_APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"
+_SWISS = LANGUAGES["de"]._replace(tag="de-CH", decimal=".", thousands=_APOSTROPHE)
 _REGIONS = {
     ("en", "US"): LANGUAGES["en"]._replace(tag="en-US", day="%m/%d/%Y"),
     **{("en", region): _BRITISH for region in ("AU", "GB", "IE", "IN", "NZ")},
@@ -102,8 +103,11 @@ def localised(number: str) -> str:
 def plain_number(text: str) -> str:
     """What a viewer wrote as a number, as Python reads it; any other text as it is."""
     locale = VIEWER.get().locale
-    # No keyboard has the apostrophe that is printed.
-    thousands, decimal = re.escape(locale.thousands).replace("’", "[’']"), re.escape(locale.decimal)
+    # No keyboard has the apostrophe that is printed in Switzerland.
+    thousands, decimal = (
+        re.escape(locale.thousands).replace(_APOSTROPHE, f"[{_APOSTROPHE}']"),
+        re.escape(locale.decimal),
+    )
     if re.fullmatch(rf"[-+]?\d{{1,3}}(?:{thousands}\d{{3}})+(?:{decimal}\d*)?", text):
         text = re.sub(thousands, "", text)
     return text.replace(locale.decimal, ".")

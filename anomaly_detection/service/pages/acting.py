@@ -119,7 +119,10 @@ def _resolved(verdict: str) -> Callable[[Visit], dict[str, Any]]:
 
 def _snoozed(visit: Visit) -> dict[str, Any]:
     days, day = visit.said("days"), visit.said("until")
-    worse = {"or_worse_by": float(visit.whole("worse_by"))} if visit.said("or_worse") else {}
+    step = visit.said("worse_by").strip()
+    if visit.said("or_worse") and not (_is_number(step) and 1 <= int(step) <= 100):
+        raise Problem(400, gettext("A severity is higher by 1 to 100 points."))
+    worse = {"or_worse_by": float(step)} if visit.said("or_worse") else {}
     if not day and not days and worse:
         return worse
     if not day and not (_is_number(days) and 1 <= int(days) <= 365):
