@@ -350,7 +350,8 @@ def gap(days: float, text: str | None = None, *, of: bool = False) -> str:
 
     `of` one that is named next: other languages have other words for that.
     """
-    if days == 0:
+    if abs(days) * 86_400 < 1.0:
+        # What is learned of moments is a rounding away from none.
         return say("the same day")
     # Hours say nothing of many days.
     span = in_days(number(abs(days if abs(days) < 3.0 else round(days))) if text is None else text)
