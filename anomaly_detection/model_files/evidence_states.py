@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from anomaly_detection.features.categories.constants import Constants
 from anomaly_detection.features.categories.name_forms import NameForms
 from anomaly_detection.features.categories.owners import Owned, Owners
 from anomaly_detection.features.categories.relations import Relation, Relations
@@ -538,6 +539,7 @@ EVIDENCE_BRANCHES: dict[str, Record] = {
     "neighbours": _of_series(Neighbours),
     "runs": _of_series(Runs),
     "names": _forms(NameForms, Dict(Whole(1))),
+    "constants": _forms(Constants, Dict(Whole(1))),
     "courses": Record(
         Courses,
         {"numbers": LISTED, "dates": LISTED, "categories": LISTED, **SEEN, "followed_": List(_FOLLOWED)},
