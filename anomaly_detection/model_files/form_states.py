@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from anomaly_detection.features.categories.constants import Constants
 from anomaly_detection.features.categories.name_forms import NameForms
 from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Forms, Gaps, Signs, Zeros
 from anomaly_detection.model_files.shared_states import LENT, SEEN
@@ -41,4 +42,5 @@ FORMS: dict[str, Record] = {
     "forms": _forms(Forms, Dict(Whole(1))),
     "zeros": _forms(Zeros, Whole()),
     "names": _forms(NameForms, Dict(Whole(1))),
+    "constants": _forms(Constants, Dict(Whole(1))),
 }

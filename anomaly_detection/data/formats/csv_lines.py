@@ -81,7 +81,7 @@ def _repeated(values: npt.NDArray[Any], of: Callable[[npt.NDArray[Any]], Any]) -
 
 
 def _of_floats(values: npt.NDArray[np.int64]) -> Any:
-    """What `repr` gives: Arrow has the same figures in a sixth of the time, but large ones and wholes in its own way."""
+    """What `repr` gives: Arrow has the same figures in a sixth of the time, but large ones and wholes otherwise."""
     numbers = values.view(np.float64)
     size = np.abs(numbers)
     texts = pa.array(numbers).cast(_TEXT)
