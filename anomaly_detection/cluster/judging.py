@@ -129,7 +129,8 @@ def judged(model: str | os.PathLike[str], frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _columns(batch: Batch) -> pd.DataFrame:
-    return as_columns(batch, batch.at(np.flatnonzero(batch.is_alert)), whole=True)
+    places = np.flatnonzero(batch.is_alert)
+    return as_columns(batch, places, batch.sentences(places), whole=True)
 
 
 def evidence(job: Job, partition: Partition) -> dict[str, Evidence] | Failure:

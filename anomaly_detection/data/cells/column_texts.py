@@ -51,7 +51,7 @@ class ColumnTexts:
         if found is None or self._lengths.max(initial=0) <= _EXACT:
             return found
         # With a last one that is missing, as `DistinctTexts` has it: else whole numbers would be read another way.
-        cells: Any = np.append(self._texts.to_numpy(zero_copy_only=False), None)
+        cells = np.append(self._texts.to_numpy(zero_copy_only=False), np.array([None]))
         return np.asarray(pd.to_numeric(cells, errors="coerce"), dtype=np.float64)[:-1]
 
     @cached_property

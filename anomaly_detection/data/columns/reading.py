@@ -47,8 +47,10 @@ def read_values(
     dates = column.role is Role.TIMESTAMP
     if held == "texts" or ((held == "dates") is not dates and not (dates and column.epoch and held == "numbers")):
         texts = ColumnTexts(values) if texts is None else texts
-        at_once = texts.dates if dates and not column.epoch else None
-        if not dates and not column.decimal_comma:
+        at_once: npt.NDArray[Any] | None = None
+        if dates and not column.epoch:
+            at_once = texts.dates
+        elif not dates and not column.decimal_comma:
             at_once = texts.numbers
         if at_once is not None:
             return _read_at_once(at_once, values, column, done)
