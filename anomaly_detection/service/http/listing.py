@@ -141,11 +141,11 @@ class Listing:
             here, there = (by[0], place[0]) if len(by) == 1 else (tuple_(*by), tuple_(*place))
             asked = asked.where(here < there if falls else here > there)
         asked = asked.order_by(*(each.desc() if falls else each.asc() for each in by)).limit(limit + 1)
-        rows: list[Mapping[str, Any]] = [dict(row) for row in connection.execute(asked).mappings()]
+        rows = list(connection.execute(asked).mappings())
         following = self.place(rows[limit - 1], query["sort"]) if len(rows) > limit else None
         return [self.render(row) for row in rows[:limit]], following
 
-    def place(self, row: Mapping[str, Any], sort: str) -> str:
+    def place(self, row: Mapping[Any, Any], sort: str) -> str:
         """Where a row is, as ``after`` and ``before`` take it."""
         place = [row[str(each.key)] for each in (self.sorts[sort][0], self.key)]
         return base64.urlsafe_b64encode(orjson.dumps(place)).decode()
