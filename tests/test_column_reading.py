@@ -504,6 +504,17 @@ def test_dates_as_numbers_of_erp_systems(name: str, cells: list[str], first: str
     assert inferred([*range(200101, 200113)] * 20, "size").role is not Role.TIMESTAMP
 
 
+def test_days_in_eight_figures_and_in_iso_form_are_the_same() -> None:
+    iso, compact = DAYS.strftime("%Y-%m-%d"), DAYS.strftime("%Y%m%d")
+    for training, batch in ((iso, compact), (compact, iso), (iso, every(3, "20240131", iso))):
+        read, done = cleaned(training, batch)
+        assert not done.unread
+        assert read[:2] == list(DAYS[:2])
+    # A point or a mark leaves open which is the day.
+    read, done = cleaned(compact, ["01.02.2024", "2024-02-01"])
+    assert (read[1], done.undecided) == (pd.Timestamp("2024-02-01"), 1)
+
+
 def test_times_of_a_clock_are_their_hours() -> None:
     minutes = RNG.integers(0, 1440, ROWS)
     plain = minutes // 60 * 100 + minutes % 60
