@@ -435,11 +435,11 @@ def test_numbers_that_name_things_are_categories() -> None:
     zips = RNG.choice([11203, 90036, 42420, 33311], ROWS)
     for name in ("zip code", "PostalCode", "customer zipcode", "Product Code", "account", "account_number"):
         assert inferred(zips, name).role is Role.CATEGORICAL, name
-    for name in ("WERKS", "Kundennummer", "Vendor No.", "store_nbr", "Plant", "Artikel-Nr.", "Buchungskreis"):
+    for name in ("WERKS", "Kundennummer", "Vendor No.", "store_nbr", "Plant", "Artikel-Nr.", "Sold-to party"):
         assert inferred(RNG.choice([1100, 1200, 1300], ROWS), name).role is Role.CATEGORICAL, name
     for name in ("account balance", "zip_count", "number of ids", "code length", "price", "supplier_reliability"):
         assert not names_code(name), name
-    for name in ("customers", "week no", "Menge", "freight charge", "no_of_items", "product_count"):
+    for name in ("customers", "week no", "Menge", "freight charge", "no_of_items", "pieces per store"):
         assert not names_code(name), name
     assert inferred(RNG.choice([10117, 20354, 33311, 47853, 90036, 60618, 77095], ROWS)).role is Role.CATEGORICAL
     assert inferred(RNG.integers(300, 990, ROWS) * 100, "salary").role is Role.NUMERIC
@@ -502,6 +502,17 @@ def test_dates_as_numbers_of_erp_systems(name: str, cells: list[str], first: str
     assert not done.unread
     # Codes of twelve groups end as months do.
     assert inferred([*range(200101, 200113)] * 20, "size").role is not Role.TIMESTAMP
+
+
+def test_days_in_eight_figures_and_in_iso_form_are_the_same() -> None:
+    iso, compact = DAYS.strftime("%Y-%m-%d"), DAYS.strftime("%Y%m%d")
+    for training, batch in ((iso, compact), (compact, iso), (iso, every(3, "20240131", iso))):
+        read, done = cleaned(training, batch)
+        assert not done.unread
+        assert read[:2] == list(DAYS[:2])
+    # A point or a mark leaves open which is the day.
+    read, done = cleaned(compact, ["01.02.2024", "2024-02-01"])
+    assert (read[1], done.undecided) == (pd.Timestamp("2024-02-01"), 1)
 
 
 def test_times_of_a_clock_are_their_hours() -> None:
