@@ -24,6 +24,8 @@ from anomaly_detection.reports import plots
 from anomaly_detection.service.access import passwords
 from anomaly_detection.service.processes.configuration import database_url
 from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.records import loaded
+from anomaly_detection.service.records.judging import Judge
 from anomaly_detection.service.storage.database import Database
 from anomaly_detection.settings import Settings
 from anomaly_detection.training import model_report, train
@@ -129,6 +131,26 @@ def quick_trainings() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model_report, "rows_per_second", by_one_call)
         patch.setattr(train, "warm_up", once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_starts() -> Iterator[None]:
+    """A service that starts here leaves the memory of all tests alone, and warms up once.
+
+    Both take half of a start, of which there are hundreds; the first warm-up has compiled and loaded all.
+    """
+    prepare, prepared = Judge.prepare, set[str]()
+
+    def once(judge: Judge) -> None:
+        model = repr((judge.detector.training_, judge.ratio))
+        if model not in prepared:
+            prepare(judge)
+            prepared.add(model)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Judge, "prepare", once)
+        patch.setattr(loaded, "settle", lambda: None)
         yield
 
 
