@@ -325,7 +325,7 @@ def test_a_truncated_file(content: bytes, share: float, tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_flipped_bit_is_found(content: bytes, data: st.DataObject) -> None:
     # Half of the flips in the header, which is smaller.
     header = int.from_bytes(content[:8], "little")
@@ -336,13 +336,13 @@ def test_a_flipped_bit_is_found(content: bytes, data: st.DataObject) -> None:
 
 
 @given(content=st.binary(max_size=200) | st.binary(max_size=200).map(lambda text: framed(b"{" + text, b"")))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_bytes_that_are_no_model(content: bytes) -> None:
     refused(content)
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_mutations_are_refused_or_harmless(content: bytes, seed: int) -> None:
     """Past the checksum: what is accepted scores records without a crash, and everything else is a clear error."""
     changed = mutated(content, seed)
@@ -623,7 +623,7 @@ trees = st.recursive(
 
 
 @given(value=trees)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_free_values_come_back(value: Any) -> None:
     arrays: Arrays = {}
     written = json.loads(json.dumps(Free().encode(value, "training", arrays), allow_nan=False))
