@@ -44,6 +44,8 @@ from anomaly_detection.errors import DataError
 from anomaly_detection.settings import RECIPE
 from anomaly_detection.synthetic import generate
 
+pytestmark = pytest.mark.usefixtures("few_folds")
+
 COLUMNS = ["timestamp", "order_quantity", "lead_time", "supplier", "month"]
 TOGETHER = ("neighbours", "runs", "courses", "dates", "copies", "readings", "relations", "owners")
 FOUND = ["anomaly_score", "severity", "p_value", "is_anomaly", "reason"]
