@@ -45,6 +45,7 @@ _NEVER_NEGATIVE = 5.0
 SELDOM = 0.01
 """Of the records: what fewer have is seldom."""
 MOST_DECIMALS = 12
+_AGAIN = 5  # rows of each value
 _ALL_DIGITS = 9  # as many are told apart, see `decimals`
 _MOST_FORMS = 0.02  # of the rows have one that is seldom: with more, a column has no form
 _LONGEST = 60
@@ -276,11 +277,18 @@ def decimals(values: Floats) -> Codes:
     return found
 
 
+def _at_least(found: Codes) -> Codes:
+    """How many have so many decimals, or more."""
+    counts = np.bincount(found[found >= 0], minlength=MOST_DECIMALS + 1)[::-1].cumsum()[::-1]
+    return np.asarray(counts, dtype=np.int64)
+
+
 class Decimals(Columns):
     """Numbers written more finely than nearly all: a part of a piece, a tenth of a cent.
 
     Where one in a hundred has all digits that are told apart, the column is measured or computed, and the smallest
-    number has most decimals: nothing is told of it.
+    number has most decimals: nothing is told of it; nor of decimals of a few values that come again, such as discounts
+    of 0.32.
     """
 
     word = "decimals"
@@ -306,8 +314,9 @@ class Decimals(Columns):
             digits = found + np.floor(np.log10(np.abs(column))) + 1
         if np.count_nonzero((found > 0) & (digits >= _ALL_DIGITS)) >= SELDOM * len(column):
             return None
-        at_least = np.bincount(found[found >= 0], minlength=MOST_DECIMALS + 1)[::-1].cumsum()[::-1]
-        return np.asarray(at_least, dtype=np.int64)
+        at_least = _at_least(found)
+        come_again = at_least >= _AGAIN * _at_least(decimals(np.unique(column)))
+        return np.where(come_again & (at_least > 0), len(column), at_least)
 
     def _counts(self, column: Floats, learned: Codes) -> Floats:
         found = decimals(column)
@@ -386,8 +395,12 @@ class Texts(Columns):
 
 @lru_cache(_REMEMBERED)
 def form_of(text: str) -> str:
-    """A text's form: a run of letters as ``a``, a digit as ``#``, other signs as they are."""
-    return _DIGITS.sub("#", _LETTERS.sub("a", text[:_LONGEST]))
+    """A text's form: a run of letters as ``a``, a digit as ``#``, other signs as they are; all words without one alike.
+
+    "PMO - US" and "Haiti Field Office" are names, and written in no form.
+    """
+    text = text[:_LONGEST]
+    return _DIGITS.sub("#", _LETTERS.sub("a", text)) if _DIGITS.search(text) else "a"
 
 
 def _forms_of(column: Coded, places: Codes) -> list[str]:

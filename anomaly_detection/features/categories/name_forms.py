@@ -46,7 +46,11 @@ class NameForms(Columns):
     def _learn(self, column: Any) -> dict[str, int] | None:
         forms = Counter(forms_of([text for text in _texts(column) if text is not None]))
         most = max(forms, key=lambda form: forms[form], default="")
-        if not most or len(most) > _LONGEST or forms.total() - forms[most] > max(_MOST_OTHERS * len(column), 2.0):
+        if (
+            "#" not in most
+            or len(most) > _LONGEST
+            or forms.total() - forms[most] > max(_MOST_OTHERS * len(column), 2.0)
+        ):
             return None
         return dict(forms.most_common())
 

@@ -37,8 +37,9 @@ _LEAST_ROWS = 100
 _SCREENED_ROWS = 1_000
 _SCREENED_AT_ONCE = 256
 _CELLS = 10_000_000
-_FARTHEST = 1e6  # spreads from the centre that foretell anything more
+_FARTHEST = 8.0  # spreads from the centre that foretell anything more
 _FARTHEST_JUDGED = 1e30
+_WILD = 30.0  # times
 _MOVES = 0.2  # spreads: what moves an estimate by less is not named
 
 
@@ -319,12 +320,12 @@ class Expectation(ComparingGroup):
 
     def told_beside(self, X: Table, target: int, row: int = 0) -> tuple[str, ...]:
         """`FeatureGroup.told_beside`: the columns that move the estimate most, at most three."""
-        moved = X.made((self, target), lambda: self._moved(X, target))[row].tolist()
+        moved = X.made((self, target), lambda: self._moved(X, target))[row]
         # What moves less never is among the strongest that are named, whatever rounding does.
-        near = [place for place, by in enumerate(moved) if by > 0.9 * _MOVES]
-        strongest = sorted(near, key=lambda place: -round(moved[place], 9))[:3]
-        names = [*self.centres_, *self.levels_]
-        return tuple(names[place] for place in strongest if moved[place] > _MOVES)
+        near = np.flatnonzero(moved > 0.9 * _MOVES)
+        ranked = [(-round(by, 9), place, by) for place, by in zip(near.tolist(), moved[near].tolist(), strict=True)]
+        names = _names(self)
+        return tuple(names[place] for _, place, by in sorted(ranked)[:3] if by > _MOVES)
 
     def _moved(self, X: Table, target: int) -> Floats:
         """How far each number and each category of the rows moves the estimate of a target, shape (n, columns)."""
@@ -383,7 +384,9 @@ class Expectation(ComparingGroup):
         at_most, at_least = (between is not None and end == usual for end in between or (usual, usual))
         if number(value) == number(usual) or (at_least and value > usual) or (at_most and value < usual):
             return say("%(subject)s does not go with %(told_by)s", subject=subject, told_by=told_by)
-        about = "" if at_least or at_most else say(": about %(usual)s", usual=measured(usual, unit))
+        # Of a value so far away the numbers beside it are odd as well, and nobody believes what they foretell.
+        is_wild = value * usual > 0 and not 1.0 / _WILD < value / usual < _WILD
+        about = "" if at_least or at_most or is_wild else say(": about %(usual)s", usual=measured(usual, unit))
         above = N_("%(subject)s is above what is expected from %(told_by)s%(about)s")
         below = N_("%(subject)s is below what is expected from %(told_by)s%(about)s")
         return say(above if value > usual else below, subject=subject, told_by=told_by, about=about)
@@ -433,4 +436,5 @@ class _Weights:
 
 
 _weights: Kept[Expectation, _Weights] = Kept(_Weights)
+_names: Kept[Expectation, list[str]] = Kept(lambda expectation: [*expectation.centres_, *expectation.levels_])
 _by_place: Kept[Expectation, dict[int, Floats]] = Kept(lambda expectation: {})
