@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anomaly_detection.data.columns.schema import Role, Schema
+from anomaly_detection.features.categories.constants import Constants
 from anomaly_detection.features.categories.level_rarity import LevelRarity, MissingLevels, ValueRarity
 from anomaly_detection.features.categories.name_forms import NameForms
 from anomaly_detection.features.categories.owners import Owners
@@ -147,6 +148,7 @@ def plan_branches(
             Owners(names_only, categories, dates),
             [*numbers, *dates, *categories, *names_only] if names_only or categories else [],
         ),
+        ("constants", Constants(), schema.names(Role.CONSTANT)),
     ]
     wanted = {name for name, _, columns in plan if name in groups and columns}
     known = known_groups(groups)

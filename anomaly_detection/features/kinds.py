@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from anomaly_detection.features.categories.constants import Constants
 from anomaly_detection.features.categories.level_rarity import LevelRarity, MissingLevels, ValueRarity
 from anomaly_detection.features.categories.name_forms import NameForms
 from anomaly_detection.features.categories.owners import Owners
@@ -76,6 +77,7 @@ _EVIDENCE: dict[str, type[FeatureGroup]] = {
     "amended": Amended,
     "ties": Ties,
     "owners": Owners,
+    "constants": Constants,
 }
 _FORMER: dict[str, type[FeatureGroup]] = {"repeats": Repeats}
 KINDS = {**_PLAIN, **_EVIDENCE, **_FORMER}
@@ -87,7 +89,10 @@ PLAIN_GROUPS = tuple(_PLAIN)
 EVIDENCE_GROUPS = tuple(_EVIDENCE)
 """Features that only evidence is made of, see `Evidence`."""
 
-LATER_GROUPS = ("zeros", "values", "restated", "neighbours", "runs", "names", "courses", "amended", "ties", "owners")
+LATER_GROUPS = (
+    *("zeros", "values", "restated", "neighbours", "runs", "names", "courses", "amended", "ties", "owners"),
+    "constants",
+)
 """Groups of evidence that the first files with evidence do not have."""
 
 FORMER_GROUPS = tuple(_FORMER)

@@ -111,7 +111,7 @@ class TrainedFeatures(RowSummaries):
 
     def _extended(self, clean: Table) -> Table:
         # Names may be left out of what is scored.
-        absent = [name for name in _plan(self).identifiers if name not in clean]
+        absent = [name for name in _plan(self).optional if name not in clean]
         if absent:
             clean = clean.with_columns({name: np.full(len(clean), None, dtype=object) for name in absent})
         return add_derived(clean, _plan(self).derived)
@@ -139,7 +139,7 @@ class TrainedFeatures(RowSummaries):
         copies = self._copies()
         if self.remembered_ is None or copies is None:
             return found
-        return self.remembered_.restore(copies[0].keys(extended), found)
+        return self.remembered_.restore(copies[0].keys(extended) + self._differ(found), found)
 
     def features_of_each(self, tables: Sequence[Table]) -> npt.NDArray[np.float32]:
         """Return what `features_of` gives for each of some tables of one row, shape (n, n_features), at once."""
@@ -155,8 +155,13 @@ class TrainedFeatures(RowSummaries):
         if self.remembered_ is not None and copies is not None:
             for row, X in enumerate(tables):
                 if copies[0].may_be_known(X):
-                    self.remembered_.restore(copies[0].keys(X), found[row : row + 1])
+                    own = found[row : row + 1]
+                    self.remembered_.restore(copies[0].keys(X) + self._differ(own), own)
         return found
+
+    def _differ(self, found: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+        """Which rows differ from all training records in columns that keys leave out, shape (n,), by their features."""
+        return np.asarray(found[:, _plan(self).constants].any(axis=1))
 
     def keep_recent(self) -> None:
         """From now on compare records with those that `remember` is told of too, whatever comes together."""
@@ -310,7 +315,9 @@ class _Plan:
     """What follows from the columns and branches of fitted features, for every batch."""
 
     def __init__(self, features: TrainedFeatures) -> None:
-        self.identifiers = features.schema_.names(Role.IDENTIFIER)
+        self.optional = features.schema_.names(Role.IDENTIFIER, Role.CONSTANT)
+        sources = getattr(features, "feature_sources_", ())
+        self.constants = [i for i, source in enumerate(sources) if source.kind == "constants"]
         self.derived = features._derived_columns()
         self.used = features._used() if hasattr(features, "transformers_") else []
         self.copies = next(((branch, columns) for name, branch, columns in self.used if name == "copies"), None)

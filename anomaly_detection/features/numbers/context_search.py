@@ -11,7 +11,7 @@ import numpy.typing as npt
 from anomaly_detection.data.columns.table import Table
 from anomaly_detection.features.clauses import tells_place
 from anomaly_detection.features.numbers.bounds import bounded
-from anomaly_detection.features.numbers.history import LEAST_ROWS, learn_history
+from anomaly_detection.features.numbers.history import LEAST_ROWS, likelihood
 from anomaly_detection.features.numbers.numeric_values import Scale, choose_scale
 from anomaly_detection.features.numbers.ordered import CodedColumns, Ordered
 
@@ -78,7 +78,7 @@ class ContextSearch:
         return kept
 
     def _alone(self, values: Ordered) -> float:
-        return _likelihood(values, np.zeros(len(self._rows), dtype=np.int64), 1)
+        return likelihood(values, np.zeros(len(self._rows), dtype=np.int32), 1)
 
     def _best_quotient(self, name: str, scale: Scale, free: Bools) -> tuple[float, str, tuple[str, ...]] | None:
         """The quotient whose best grouping leaves least open: how likely it makes the number, divisor and groups."""
@@ -132,7 +132,7 @@ class ContextSearch:
         found: list[tuple[float, tuple[str, ...]]] = []
         best: tuple[float, str, int] | None = None
         for i in order.tolist():
-            likely = _likelihood(values, columns.codes[i].astype(np.int64), int(columns.sizes[i]))
+            likely = likelihood(values, columns.codes[i], int(columns.sizes[i]))
             found.append((likely, (names[i],)))
             best = max(best or (-np.inf, "", -1), (likely, names[i], i))
         if best is None:
@@ -146,7 +146,7 @@ class ContextSearch:
         for _, other, i in second[:_PAIRS]:
             both = columns.codes[first].astype(np.int64) * columns.sizes[i] + columns.codes[i]
             used, codes = np.unique(both, return_inverse=True)
-            found.append((_likelihood(values, codes, len(used)), (best[1], other)))
+            found.append((likelihood(values, codes.astype(np.int32), len(used)), (best[1], other)))
         return found
 
 
@@ -179,11 +179,6 @@ class _Divisor:
         under = other.values[::step]
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return bounded(np.where(under > 0, self.values[::step] / under, np.nan))
-
-
-def _likelihood(values: Ordered, codes: Codes, groups: int) -> float:
-    learned = learn_history(values, codes, groups, quickly=True)
-    return -np.inf if learned is None else learned[2]
 
 
 def _middle(values: Floats) -> Floats:

@@ -145,7 +145,7 @@ class Listing:
         following = self.place(rows[limit - 1], query["sort"]) if len(rows) > limit else None
         return [self.render(row) for row in rows[:limit]], following
 
-    def place(self, row: Mapping[str, Any], sort: str) -> str:
+    def place(self, row: Mapping[Any, Any], sort: str) -> str:
         """Where a row is, as ``after`` and ``before`` take it."""
         place = [row[str(each.key)] for each in (self.sorts[sort][0], self.key)]
         return base64.urlsafe_b64encode(orjson.dumps(place)).decode()
