@@ -43,5 +43,6 @@ def test_how_little_few_values_that_agree_prove_is_learned_from_the_other_groups
     codes, middles = np.repeat(np.arange(300), 2), rng.normal(size=300)
     agreeing = learn_history(middles[codes] + 0.001 * rng.normal(size=600), codes, 300)
     scattered = learn_history(rng.normal(size=600), codes, 300)
-    assert agreeing is not None and scattered is not None
+    assert agreeing is not None
+    assert scattered is not None
     assert agreeing[0].unproven < 0.1 < scattered[0].unproven

@@ -160,12 +160,12 @@ def learn_history(
     if quickly:
         # To compare contexts, what is usual for new rows need not be known. All are summed up in the same order.
         nothing = np.zeros(0)
-        rows = [*map(grouped.by_row, (x, rest, others, own_spread))]
+        judged = [*map(grouped.by_row, (x, rest, others, own_spread))]
         tried = []
-        for *lent, unproven in _USUAL:
-            usual = (centre, width, within, *lent, resolution)
-            found = History(count, nothing, nothing, nothing, nothing, *usual, unproven=unproven)
-            densities = found._densities(*rows)
+        usual = (count, nothing, nothing, nothing, nothing, centre, width, within)
+        for lent_centre, lent_spread, unproven in _USUAL:
+            found = History(*usual, lent_centre, lent_spread, resolution, unproven=unproven)
+            densities = found._densities(*judged)
             tried.append((found, densities, float(np.mean(densities))))
         return max(tried, key=lambda one: one[2])
     median, spread, low, high = np.zeros((4, groups + 1))

@@ -414,8 +414,8 @@ class Neighbours(_OfSeries):
     word = "beside the rows around"
     fewest = _FEWEST_TOGETHER
 
-    def least(self) -> Floats:
-        """`FeatureGroup.least`: nine tenths of the training values lie so near, as those of a normal one do."""
+    def least_deviations(self) -> Floats:
+        """`FeatureGroup.least_deviations`: nine tenths of the training values lie 1.645 of them off at most."""
         return np.array([one.usual / 1.645 for one in self.series_])
 
     def _judged(self, values: Floats, series: Codes, one: Series) -> Floats:
