@@ -148,7 +148,7 @@ class Detector(TrainedDetector, OutlierMixin, BaseEstimator):
         tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
         return tags
 
-    def fit(self, X: Any, y: npt.ArrayLike | None = None) -> Detector:
+    def fit(self, X: Any, y: npt.ArrayLike | None = None, *, watched: bool = True) -> Detector:
         """Fit all parts on records, then the threshold rule on their scores.
 
         The calibration is by these records too, which the model has seen: follow with `set_threshold` or `calibrate` on
@@ -161,6 +161,8 @@ class Detector(TrainedDetector, OutlierMixin, BaseEstimator):
         y : array-like (rows,), optional
             Labels, +1 (normal) and -1 (anomaly), or of another kind that `check_labels` reads. Only the calibration and
             a threshold rule that uses labels look at them; the model never does.
+        watched : bool
+            Whether to keep what tells how columns change, see `SupplyChainFeatures.learn`.
 
         Raises
         ------
@@ -171,7 +173,7 @@ class Detector(TrainedDetector, OutlierMixin, BaseEstimator):
         frame = X if isinstance(X, CleanRecords) else to_frame(X)
         labels = None if y is None else check_labels(np.asarray(y))
         # Arrays, whatever scikit-learn is set to hand out.
-        features = np.asarray(self.preprocessor.fit_transform(frame))
+        features = np.asarray(self.preprocessor.learn(frame, watched=watched)[0])
         self.model.fit(self.fit_scaler(features))
         scores = self.learned_scores_ = self.score_features(features)
         if self.threshold_rule is not None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["AnomalyDetectionError", "DataError", "ModelFileError", "NotFittedError", "first_line"]
+import re
+
+__all__ = ["AnomalyDetectionError", "DataError", "ModelFileError", "NotFittedError", "first_line", "without_passwords"]
+
+_PASSWORD = re.compile(r"(://[^\s/:@]*):[^\s/]*@")
 
 
 class AnomalyDetectionError(ValueError):
@@ -25,3 +29,8 @@ def first_line(error: BaseException) -> str:
     """The first line of another library's error, at most 200 characters; its type where it says nothing by itself."""
     text = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     return f"there is no {text}" if type(error) is KeyError else text
+
+
+def without_passwords(text: str) -> str:
+    """The text, with the passwords of URLs in it as stars."""
+    return _PASSWORD.sub(r"\1:***@", text)

@@ -120,10 +120,12 @@ class Teachable:
         scores have moved, those of the calibration records have.
         """
         usual, taught = before.preprocessor.evidence_, self.preprocessor.evidence_
-        rows = before.preprocessor.remembered_rows(_MOST_REMEMBERED)
-        if rows is None or usual is None or taught.weights is None:
+        if usual is None or taught.weights is None:
             return
-        found = usual.of(rows[:, : len(before.preprocessor.kept_)])
+        remembered = before.preprocessor.remembered_rows(_MOST_REMEMBERED)
+        if remembered is None:
+            return
+        rows, found = remembered
         scores = []
         for evidence in (usual, taught):
             rows[:, -1] = evidence.total(found)

@@ -332,7 +332,8 @@ def _derived(source: FeatureSource, column: str) -> list[str]:
 
 
 def _form(text: Any) -> str:
-    return re.sub(r"\d", "#", re.sub(r"[^\W\d_]+", "a", str(text).strip()))
+    written = str(text).strip()
+    return re.sub(r"\d", "#", re.sub(r"[^\W\d_]+", "a", written)) if re.search(r"\d", written) else "a"
 
 
 def _one_slip(first: str, second: str) -> bool:

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,12 @@ FLAT = 0.1
 
 LOOKS = 5.0
 """Seconds between looks at alerts and metrics."""
+
+
+@lru_cache(50)
+def records(seed: int) -> list[dict[str, Any]]:
+    """Of one of fifty worlds."""
+    return [dict(each) for each in plain(generate("classic", 400, seed=seed).frame.to_dict("records"))]
 
 
 class Load:
@@ -85,13 +92,13 @@ class Load:
 
     def _one(self, connection: http.client.HTTPConnection, number: int) -> None:
         # Every fifth comes again; of a table made with seeds errors are a twentieth.
-        record = self._records(number // 500)[number % 400]
+        record = records(number // 500 % 50)[number % 400]
         send(connection, "/detect", json.dumps({"data": record}).encode(), {})
         self.sent += 1
         self._stop.wait(1 / RATE)
 
     def _many(self, connection: http.client.HTTPConnection, number: int) -> None:
-        lines = [json.dumps({**record, "batch": number}).encode() for record in self._records(number)[:200]]
+        lines = [json.dumps({**record, "batch": number}).encode() for record in records(number % 50)[:200]]
         send(connection, BATCH, b"\n".join(lines), NDJSON)
         self.sent += len(lines)
         self._stop.wait(2.0)
@@ -104,9 +111,6 @@ class Load:
             connection.request("POST", "/train")
             connection.getresponse().read()
         self._stop.wait(LOOKS)
-
-    def _records(self, seed: int) -> list[dict[str, Any]]:
-        return [dict(each) for each in plain(generate("classic", 400, seed=seed % 50).frame.to_dict("records"))]
 
 
 def state(process: psutil.Process, folder: Path) -> tuple[float, int, int, float]:

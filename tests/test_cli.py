@@ -332,7 +332,7 @@ def test_columns_of_the_records_are_never_replaced(
     work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     records = read_table(work / "records.csv").head(60)
-    own = {"reason": "call back", "severity": "low", "scored_reason": "second call", "row": "A1"}
+    own = {"reason": "call back", "Severity": "low", "scored_reason": "second call", "row": "A1"}
     records.assign(**own).to_csv(tmp_path / "records.csv", index=False)
     target = tmp_path / "scored.csv"
     for options in ([], ["--top", "5"], ["--chunk-rows", "20", "--top", "5"]):

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -167,33 +168,50 @@ def test_a_worker_that_is_killed_costs_no_part(work: Path, here: Path, tmp_path:
 
 
 class Breaking(ThreadPoolExecutor):
-    """Whose workers end at each odd number, and are gone from then on."""
+    """Whose workers all end when one of them has an odd number, before any other is done."""
+
+    def __init__(self) -> None:
+        super().__init__(4)
+        self._ended = threading.Event()
 
     def submit(self, task: Any, item: int, /) -> Any:  # type: ignore[override]
+        if item % 2:
+            self._ended.set()
+
         def ending() -> Any:
-            if item % 2:
+            if self._ended.wait(0.02):
                 raise BrokenProcessPool("gone")
             return task(item)
 
         return super().submit(ending)
 
 
-def test_workers_that_end_again_and_again_are_given_up() -> None:
+def test_what_ends_its_worker_is_named_and_the_others_are_done() -> None:
+    found = dict(outcomes(lambda item: item * 10, [1, 3, 0, 2, 5, 4], Workers(Breaking), str))
+    assert {item: outcome for item, outcome in found.items() if item % 2 == 0} == {0: 0, 2: 20, 4: 40}
+    for item in (1, 3, 5):
+        outcome = found[item]
+        assert isinstance(outcome, Failure)
+        assert outcome.label == str(item)
+        assert "more memory" in outcome.message
+
+
+def test_where_no_worker_stays_all_is_given_up() -> None:
     opened: list[int] = []
 
-    @contextmanager
-    def breaking() -> Iterator[Executor]:
+    def breaking() -> Breaking:
         opened.append(1)
-        with Breaking(2) as executor:
-            yield executor
+        return Breaking()
 
-    found = dict(outcomes(lambda item: item * 10, [0, 1, 2, 3], Workers(breaking), str))
-    assert {item: outcome for item, outcome in found.items() if item % 2 == 0} == {0: 0, 2: 20}
-    for item in (1, 3):
-        assert isinstance(found[item], Failure)
-        assert found[item].label == str(item)
-        assert "more memory" in found[item].message
-    assert len(opened) == 4
+    found = list(outcomes(str, list(range(1, 99, 2)), Workers(breaking), str))
+    assert [item for item, _ in found] == list(range(1, 99, 2))
+    assert all(isinstance(outcome, Failure) for _, outcome in found)
+    assert len(opened) == 30
+
+
+def test_an_error_that_nobody_thought_of_is_one_items() -> None:
+    found = dict(outcomes(lambda item: 6 // item, [3, 0, 1], threads(1), str))
+    assert found == {3: 2, 0: Failure("0", "ZeroDivisionError: integer division or modulo by zero"), 1: 6}
 
 
 def spoil(path: Path, group: int) -> None:
@@ -255,12 +273,56 @@ def test_a_restart_judges_what_has_no_part(work: Path, tmp_path: Path) -> None:
     assert [one["first"] for one in told["parts"]] == [0, 60, 120, 180, 0, 60, 120]
 
 
+def test_a_file_that_changes_while_it_is_judged_is_named(work: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("a.parquet", "b.parquet"):
+        (data / name).write_bytes((work / "data" / name).read_bytes())
+
+    @contextmanager
+    def changing() -> Iterator[Executor]:
+        write(records(150, seed=8), data / "b.parquet", 60)
+        with ThreadPoolExecutor(1) as pool:
+            yield pool
+
+    found = run(work, tmp_path / "out", Workers(changing), data=str(data))
+    assert (found.parts, [one.label for one in found.failures]) == (
+        4,
+        [f"b.parquet, row group {group}" for group in range(3)],
+    )
+    assert found.failures[0].message == "the file was changed meanwhile."
+    assert run(work, tmp_path / "out", threads(1), data=str(data)).kept == 4
+
+
+def test_what_another_run_makes_at_the_same_time_stays(work: Path, here: Path, tmp_path: Path) -> None:
+    """Each removes what the other has not finished, and neither what it has."""
+
+    class Removed(ThreadPoolExecutor):
+        def submit(self, task: Any, item: Partition, /) -> Any:  # type: ignore[override]
+            return super().submit(lambda: Failure(item.label, "no such file or directory"))
+
+    def other() -> Executor:
+        run(work, tmp_path, threads(1))
+        return Removed(1)
+
+    found = run(work, tmp_path, Workers(other))
+    assert (found.parts, found.failures, found.tally.records) == (7, [], 350)
+    assert contents(tmp_path) == contents(here)
+
+
 def test_what_is_refused(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(work, tmp_path / "out", threads(1))
     with pytest.raises(DataError, match="holds what another model found"):
         run(work, tmp_path / "out", threads(1), "conformal")
     with pytest.raises(DataError, match=r"holds what was found in .*data; give another"):
         run(work, tmp_path / "out", threads(1), data="data/a.parquet")
+    monkeypatch.chdir(tmp_path)
+    write(records(9, seed=1), tmp_path / "a.parquet", 9)
+    model, near = str(work / "model.safetensors"), str(tmp_path / "near")
+    score_files(model, "a.parquet", near, threads(1), quiet)
+    monkeypatch.chdir(work / "data")
+    with pytest.raises(DataError, match=r"holds what was found in .*a\.parquet; give another"):
+        score_files(model, "a.parquet", near, threads(1), quiet)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     with pytest.raises(DataError, match=r"holds other files, such as mine\.txt"):
@@ -282,9 +344,24 @@ def test_what_is_refused(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         matching("memory://bucket")
 
 
-def test_a_store_that_cannot_be_opened_and_a_scheduler_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_cannot_be_opened_and_a_scheduler_that_is_not_there(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fsspec.implementations.memory import MemoryFileSystem
+
     with pytest.raises(DataError, match=r"Protocol not known: nowhere"):
         matching("nowhere://bucket/folder")
+    away = "ftp://ann:hunter22@127.0.0.1:9/orders"
+    command = ["score", str(work / "model.safetensors"), away, "--output", str(tmp_path), "--workers", "1"]
+    assert main(command) == 2
+    assert "ftp://ann:***@127.0.0.1:9 cannot be opened: " in capsys.readouterr().err
+
+    def refused(*asked: object, **more: object) -> None:
+        raise RuntimeError("Unable to locate credentials")
+
+    monkeypatch.setattr(MemoryFileSystem, "info", refused)
+    with pytest.raises(DataError, match="cannot be listed: Unable to locate credentials"):
+        matching("memory://bucket/folder")
     monkeypatch.setattr("anomaly_detection.cluster.running._CONNECTING", 0.1)
     with pytest.raises(DataError, match="No Dask scheduler answers"), dask_cluster("tcp://127.0.0.1:9").opened():
         pass
@@ -549,6 +626,10 @@ def test_a_sample_is_whole_or_refused(work: Path, tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_text("none")
     with pytest.raises(DataError, match=r"a\.parquet cannot be read"):
         sampled(str(tmp_path), 300, 0, threads(1), quiet)
+    (tmp_path / "b.parquet").unlink()
+    write(records(9, 0).iloc[:0], tmp_path / "a.parquet", 9)
+    with pytest.raises(DataError, match="have no rows"):
+        sampled(str(tmp_path), 300, 0, threads(1), quiet)
 
 
 def test_patterns(tmp_path: Path) -> None:
@@ -568,3 +649,5 @@ def test_patterns(tmp_path: Path) -> None:
     assert named("a/[16].parquet") == ["1.parquet"]
     store, entries = matching(str(tmp_path / "a" / "1.parquet"))
     assert [(one.first, one.rows) for one in look_at(store, entries)[0][0].partitions] == [(0, 2), (2, 1)]
+    first, other = look_at(*matching(str(tmp_path / "a" / "*.parquet")))[0]
+    assert first.types is other.types

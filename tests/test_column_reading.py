@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from anomaly_detection.alerts.scoring import as_written
+from anomaly_detection.data.cells.conventions import Evidence
 from anomaly_detection.data.cells.date_forms import DAY_FIRST, MONTH_FIRST
 from anomaly_detection.data.cells.date_texts import _read_any, parse_dates, read_dates
 from anomaly_detection.data.cells.known_dates import KnownForms
@@ -18,8 +19,9 @@ from anomaly_detection.data.cells.missing import number_codes
 from anomaly_detection.data.cells.number_texts import parse_numbers
 from anomaly_detection.data.columns.cleaning import ColumnCleaning, FormWarning, Unreadable, warn_of_forms
 from anomaly_detection.data.columns.column import Column, Role
+from anomaly_detection.data.columns.declarations import Declaration
 from anomaly_detection.data.columns.names import names_code, split_unit, unit_in_name
-from anomaly_detection.data.columns.parsing import name_tokens
+from anomaly_detection.data.columns.reading import read_values
 from anomaly_detection.data.columns.schema import infer_schema
 
 ROWS = 300
@@ -282,6 +284,22 @@ def test_a_column_of_dates_loses_no_month_that_english_names_otherwise() -> None
     assert cleaned(czech, czech)[0] == list(DAYS)
 
 
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("W13/2024", "2024-03-25"),
+        ("KW13/24", "2024-03-25"),
+        ("Q2'24", "2024-04-01"),
+        ("003/2024", "2024-03-01"),
+        ("P14 2024", "2024-12-01"),
+        ("03.2024", "2024-03-01"),
+    ],
+)
+def test_periods_of_erp_systems(text: str, first: str) -> None:
+    cells = [text, text.replace("2024", "2023").replace("24", "23")] * 40
+    assert cleaned(cells, cells)[0][0] == pd.Timestamp(first)
+
+
 def test_weeks_and_years_first_are_told_by_the_column() -> None:
     weeks = [f"2024-{1 + i % 52:02d}" for i in range(ROWS)]
     assert inferred(weeks).dates == ("y-w",)
@@ -320,6 +338,26 @@ def test_a_dash_for_no_cents_is_no_minus(text: str) -> None:
     assert parse_numbers(pd.Series(["20.00-"]))[0] == -20.0
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("~1718", 1718), ("ca. 7", 7), ("12.50*", 12.5), ("12.50 \u00b9", 12.5), ("1,250.00- EUR", -1250), ("10 ST", 10)],
+)
+def test_marks_beside_a_number_are_left_out(text: str, number: float) -> None:
+    assert parse_numbers(pd.Series([text]))[0] == number
+
+
+def test_a_percent_sign_is_a_hundredth_beside_fractions_alone() -> None:
+    rates = RNG.integers(1, 40, ROWS)
+    mixed = [f"{rate} %" if i % 3 else str(rate / 100) for i, rate in enumerate(rates)]
+    assert cleaned(mixed, mixed)[0] == pytest.approx((rates / 100).tolist())
+    assert cleaned([f"{rate} %" for rate in rates], ["5 %", "7"])[0] == [5, 7]
+    assert cleaned(every(3, "5 %", rates.astype(str)), ["5 %", "7"])[0] == [5, 7]
+    read, done = cleaned(rates / 100, ["5 %", "0.07"])
+    assert read == pytest.approx([np.nan, 0.07], nan_ok=True)
+    assert done.unread == {"# %": 1}
+    assert "5 % may be 5 or 0.05" in done.note
+
+
 def test_before_a_power_of_ten_a_comma_is_decimal() -> None:
     cells = [f"{cell:.3E}".replace(".", ",") for cell in USUAL]
     assert inferred(cells).decimal_comma is True
@@ -338,6 +376,21 @@ def test_a_comma_before_which_a_nought_stands_is_decimal() -> None:
     column = inferred(cells)
     assert column.decimal_comma is True
     assert cleaned(cells, ["0,125", "1.250,500"])[0] == [0.125, 1250.5]
+
+
+def test_points_and_commas_are_what_the_table_has_elsewhere() -> None:
+    pieces = RNG.integers(1, 40_000, ROWS)
+    written = [f"{count:,}".replace(",", ".") for count in pieces]
+    assert cleaned(written, written)[0] == pieces.tolist()
+    frame = table([f"{value:.2f}".replace(".", ",") for value in USUAL], "amount")
+    frame["kept"] = frame.pop("x").round(2).astype(str)
+    frame["tons"] = [f"{count},000" for count in pieces % 90 + 1]
+    frame["pieces"] = [["1.250", "2.500"][i % 2] for i in range(ROWS)]
+    # A column with points for certain leaves it open.
+    assert infer_schema(frame).clean(frame)[0]["tons"].max() >= 1000
+    clean = infer_schema(frame.drop(columns="kept")).clean(frame)[0]
+    assert clean["tons"].tolist() == (pieces % 90 + 1).tolist()
+    assert clean["pieces"].tolist()[:2] == [1250, 2500]
 
 
 def test_units_of_a_column_are_converted_or_refused_aloud() -> None:
@@ -382,8 +435,12 @@ def test_numbers_that_name_things_are_categories() -> None:
     zips = RNG.choice([11203, 90036, 42420, 33311], ROWS)
     for name in ("zip code", "PostalCode", "customer zipcode", "Product Code", "account", "account_number"):
         assert inferred(zips, name).role is Role.CATEGORICAL, name
-    for name in ("account balance", "zip_count", "number of ids", "code length", "price"):
-        assert not names_code(name_tokens(name)), name
+    for name in ("WERKS", "Kundennummer", "Vendor No.", "store_nbr", "Plant", "Artikel-Nr.", "Buchungskreis"):
+        assert inferred(RNG.choice([1100, 1200, 1300], ROWS), name).role is Role.CATEGORICAL, name
+    for name in ("account balance", "zip_count", "number of ids", "code length", "price", "supplier_reliability"):
+        assert not names_code(name), name
+    for name in ("customers", "week no", "Menge", "freight charge", "no_of_items", "product_count"):
+        assert not names_code(name), name
     assert inferred(RNG.choice([10117, 20354, 33311, 47853, 90036, 60618, 77095], ROWS)).role is Role.CATEGORICAL
     assert inferred(RNG.integers(300, 990, ROWS) * 100, "salary").role is Role.NUMERIC
     assert inferred(RNG.integers(1, 90_000, ROWS)).role is Role.NUMERIC
@@ -422,3 +479,72 @@ def test_what_is_read_as_a_known_form_is_what_the_long_way_reads(forms: tuple[st
     assert real.sum() > 20
     for told, long in zip(read_dates(texts[real], forms), plain, strict=True):
         np.testing.assert_array_equal(told, long[real])
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "first"),
+    [
+        ("BUDAT", ["20240223", "00000000", *["20240417", "20240517"] * 40, "20240231"], "2024-02-23"),
+        ("posted", ["20240223", *(f"202405{day}" for day in range(10, 31))], "2024-02-23"),
+        ("Lieferdatum", ["45345", "45346", "45400"], "2024-02-23"),
+        ("Period", ["202402", "202312", "202401"], "2024-02-01"),
+        ("booked in", [*(f"{year}{month:02d}" for year in (2024, 2023) for month in range(1, 13))], "2024-01-01"),
+        ("fiscper", ["2024016", "2023002", "2024002"], "2024-12-01"),
+        ("KW", ["202413", "202352", "202401"], "2024-03-25"),
+        ("order date", ["2024054", "2023365", "2024001"], "2024-02-23"),
+        ("jde date", ["124054", "123365", "124001"], "2024-02-23"),
+    ],
+)
+def test_dates_as_numbers_of_erp_systems(name: str, cells: list[str], first: str) -> None:
+    read, done = cleaned(cells, cells, name)
+    assert inferred(cells, name).role is Role.TIMESTAMP
+    assert str(read[0])[:10] == first
+    assert not done.unread
+    # Codes of twelve groups end as months do.
+    assert inferred([*range(200101, 200113)] * 20, "size").role is not Role.TIMESTAMP
+
+
+def test_times_of_a_clock_are_their_hours() -> None:
+    minutes = RNG.integers(0, 1440, ROWS)
+    plain = minutes // 60 * 100 + minutes % 60
+    hours = [f"{minute // 60}h" for minute in minutes]
+    for cells in (plain, plain.astype(float), [f"{one:04d}" for one in plain], [f"{one:04d}59" for one in plain]):
+        column = inferred(cells, "dep_time")
+        assert column.reason == "times of a clock, by the hour"
+        assert cleaned(cells, cells, "dep_time")[0] == hours
+        again = infer_schema(table(cells, "dep_time"), {"dep_time": Declaration.of(column)})
+        assert again["dep_time"].unit == column.unit
+    assert cleaned(every(300, 7450, plain), [0, 2400, 7450, None], "dep_time")[0][:3] == ["0h", "0h", "7450"]
+    assert cleaned(plain, ["09:30", "17:45:10", "late"], "dep_time")[0] == ["9h", "17h", "late"]
+    for name, cells in (("dep_time", minutes), ("dep_time", plain // 50 * 50), ("lead time", plain), ("pieces", plain)):
+        assert inferred(cells, name).role is Role.NUMERIC
+
+
+# Read at once, and each distinct text.
+
+
+def _digits(rng: np.random.Generator) -> str:
+    whole, part = ("".join(map(str, rng.integers(0, 10, rng.integers(0, most)))) for most in (9, 12))
+    return f"{'-' * (rng.random() < 0.2)}{whole or '0'}{f'.{part}' * (rng.random() < 0.8)}"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_texts_as_programs_write_them_are_read_as_all_others_are(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cells: list[Any] = [_digits(rng) for _ in range(60)] + ["-0", "-999", "12345678901234567"]
+    days = [str(day)[: rng.choice([10, 16, 19])] for day in DAYS[:60]] + ["1677-12-31 10:00"] * (seed % 3 == 0)
+    for texts, more, role in (
+        (cells, ["1e300", "1,5", "nan", " 7", "5.", ".5", "inf5"], Role.NUMERIC),
+        (days, ["2024-1-1"], Role.TIMESTAMP),
+    ):
+        texts = [*texts, *rng.choice(["", *more * (seed % 2)], 5), None]
+        for code in ((), ("-999", "2024-01-05")):
+            column = Column("c", role, "", codes=code, decimal_comma=[False, None][seed % 4 == 3])
+            fast, slow = (read_values(pd.Series(texts, dtype=kind), column, 0) for kind in ("string", object))
+            assert fast[0].tobytes() == slow[0].tobytes()
+            assert fast[1].names == slow[1].names
+            assert fast[2] == slow[2]
+            told = Evidence(), Evidence()
+            for one, kind in zip(told, ("string", object), strict=True):
+                one.add(pd.Series(texts, dtype=kind), column)
+            assert told[0] == told[1]

@@ -186,6 +186,12 @@ def test_the_history_of_a_group_is_kept(tmp_path: Any) -> None:
             *(9100.0, 8189.0, 0, (7000.0, 8189.0)),
             "weight 9,100 does not go with Sea",
         ),
+        # What is hundreds of times as much as an estimate makes the estimate doubtful.
+        (
+            FeatureSource("weight as expected", "expectations", ("weight",), ("mode",)),
+            *(4900.0, 14.0, 0, (7.0, 28.0)),
+            "weight 4,900 is above what is expected from Sea",
+        ),
         (
             FeatureSource("sensor / other", "ratios", ("sensor", "other")),
             *(0.5, 0.9, 0, (0.8, 1.0)),

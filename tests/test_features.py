@@ -35,7 +35,7 @@ from anomaly_detection.features.dates.derived import (
 )
 from anomaly_detection.features.evidence.surprise import DeviationSummary
 from anomaly_detection.features.features import SupplyChainFeatures
-from anomaly_detection.features.forms import Zeros
+from anomaly_detection.features.forms import Forms, Zeros
 from anomaly_detection.features.kinds import GROUPS, PLAIN_GROUPS
 from anomaly_detection.features.numbers.contexts import Contexts
 from anomaly_detection.features.numbers.expectation import Expectation
@@ -593,6 +593,12 @@ def test_a_first_zero() -> None:
     assert zeros.get_feature_names_out().tolist() == ["price zero"]
     assert not zeros.transform(frame).any()
     assert zeros.transform(pd.DataFrame({"price": [0.0], "profit": [0.0]}))[0, 0] > 8.0
+
+
+def test_names_without_figures_have_no_form() -> None:
+    found = Forms().fit(pd.DataFrame({"by": ["PMO - US"] * 990 + ["Haiti Field Office"] * 10}, dtype="category"))
+    new = pd.DataFrame({"by": ["Haiti Field Office", "PMO (US)", "PM0 - US"]}, dtype="category")
+    assert (found.transform(new)[:, 0] > 5.0).tolist() == [False, False, True]
 
 
 @pytest.mark.parametrize("text", ["frankfurt", "FRANKFURT", "Frank furt", "Frankfurt.", "Frankfrut", "Frankfur"])

@@ -11,8 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
-from anomaly_detection.features.compiled.groups import by_group, distances_at, explained_shares, pairwise_sum
+from anomaly_detection.features.compiled.groups import (
+    by_group,
+    distances_at,
+    explained_shares,
+    pairwise_sum,
+    shares_of_variance,
+)
+from anomaly_detection.features.compiled.likelihoods import lent_likelihoods
 from anomaly_detection.features.compiled.neighbours import distances_from_neighbours, distances_in_windows, windows
+from anomaly_detection.features.compiled.pairs import bound, counted_pairs, lent_shares
 from anomaly_detection.features.numbers.grouped import (
     MAD_TO_SIGMA,
     Sorted,
@@ -20,7 +28,9 @@ from anomaly_detection.features.numbers.grouped import (
     explained_share,
     robust_scale,
 )
+from anomaly_detection.features.numbers.history import History, likelihood
 from anomaly_detection.features.numbers.ordered import CodedColumns, Ordered
+from anomaly_detection.features.numbers.quantiles import median, quantiles
 from anomaly_detection.features.series.sequence import _middles
 
 SEEDS = st.integers(0, 10_000)
@@ -98,6 +108,73 @@ def test_explained_shares_are_those_of_the_plain_function(seed: int) -> None:
     wanted[0] = False
     np.testing.assert_array_equal(ordered.pair_shares(columns, 0, wanted, len(used)), [-1.0, pair, -1.0])
     np.testing.assert_array_equal(ordered.pair_shares(columns, 0, wanted, len(used) - 1), [-1.0, -1.0, -1.0])
+
+
+@given(SEEDS)
+@settings(max_examples=100, deadline=None)
+def test_pairs_of_categories_are_those_that_are_counted(seed: int) -> None:
+    values, first, groups = table(seed, missing=False)
+    rng = np.random.default_rng(seed)
+    second = np.where(rng.random(len(first)) < 0.05, rng.integers(0, 5, len(first)), first % 5)
+    for apart in (np.zeros(0, dtype=np.int64), rng.integers(0, 60, len(first))):
+        both, beside = counted_pairs(first, groups, second, 5, apart)
+        others = apart[:, None] != apart if len(apart) else ~np.eye(len(first), dtype=bool)
+        same = (first[:, None] == first) & others
+        np.testing.assert_array_equal(beside, same.sum(axis=1))
+        np.testing.assert_array_equal(both, (same & (second[:, None] == second)).sum(axis=1))
+        share = rng.random(len(first)) + 0.1
+        expected = [np.mean(np.log((both + lent * share) / (beside + lent))) for lent in (0.1, 5.0)]
+        np.testing.assert_allclose(lent_shares(both, beside, share, np.array([0.1, 5.0])), expected)
+    columns = CodedColumns({"a": (first, groups), "b": (second, 5)})
+    expected = _foretells(first, second) or _foretells(second, first)
+    assert bound(columns.codes, columns.sizes, np.array([True, False]), 0.1).tolist() == [
+        [False, expected],
+        [expected, False],
+    ]
+    explained = [1.0 - left / (len(first) - size) for left, size in _left(values, ((first, groups), (second, 5)))]
+    found = shares_of_variance(values, columns.codes, columns.sizes)
+    wide = (len(values) > 2 * columns.sizes) & (values.var() > 0.0)
+    np.testing.assert_allclose(found[wide], np.array(explained)[wide], atol=1e-9)
+
+
+def _foretells(given: Any, of: Any) -> bool:
+    """Whether rows with a level that occurs again have one level of another column, but for a tenth of what is open."""
+    again = np.bincount(given)[given] > 1
+    if not again.any():
+        return False
+    rows, commonest = again.sum(), np.bincount(of[again]).max()
+    odd = rows - pd.crosstab(given[again], of[again]).max(axis=1).sum()
+    return bool(commonest < rows and odd <= 0.1 * (rows - commonest))
+
+
+def _left(values: Any, columns: Any) -> list[tuple[float, int]]:
+    """The squares that are left within groups, over the variance, and how many groups there are."""
+    total = max(values.var(ddof=1), 1e-300)
+    within = [((values - pd.Series(values).groupby(codes).transform("mean")) ** 2).sum() for codes, _ in columns]
+    return [(left / total, size) for left, (_, size) in zip(within, columns, strict=True)]
+
+
+@given(SEEDS)
+@settings(max_examples=50, deadline=None)
+def test_likelihoods_are_those_of_the_history_nearly(seed: int) -> None:
+    values, codes, groups = table(seed)
+    ordered = Ordered(values)
+    if len(ordered) < 10 or not ordered.varies:
+        return
+    grouped = ordered.within(codes, groups)
+    others, away, rest = grouped.by_others()
+    others, away = np.where(rest > 0, others, ordered.median), np.nan_to_num(away)
+    usual = ordered.median, ordered.robust_scale, 0.1, 0.01
+    lent = lent_likelihoods(grouped.values, rest, others, away, *usual, np.array([0.2, 4.0]), np.array([1.0, 16.0]))
+    nothing = np.zeros(0)
+    for i, centre in enumerate((0.2, 4.0)):
+        for j, spread in enumerate((1.0, 16.0)):
+            history = History(rest, nothing, nothing, nothing, nothing, *usual[:3], centre, spread, usual[3])
+            assert lent[i, j] == pytest.approx(history._likelihood(grouped.values, rest, others, away), abs=1e-9)
+    assert likelihood(ordered, codes.astype(np.int32), groups) == likelihood(ordered, groups - 1 - codes, groups)
+    x = ordered.x
+    assert median(x) == np.median(x)
+    np.testing.assert_array_equal(quantiles(x, [0.0, 0.01, 0.5, 0.9]), np.quantile(x, [0.0, 0.01, 0.5, 0.9]))
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 127, 128, 129, 136, 1000, 4099])

@@ -60,7 +60,7 @@ def side(i: int) -> str:
         (lambda i: f"{1000 * QUANTITY[i]:,}".replace(",", "\u202f"), 1000 * QUANTITY, "numbers"),
         (lambda i: f"{PRICE[i]:.6e}".replace(".", ","), PRICE, "numbers"),
         (lambda i: f"{QUANTITY[i]} ft", QUANTITY, "numbers in ft"),
-        (lambda i: f"{QUANTITY[i] % 100}%", QUANTITY % 100, "numbers"),
+        (lambda i: f"{QUANTITY[i] % 100}%", QUANTITY % 100, "numbers in %"),
         (lambda i: f"12,{10 + i % 90},567.50", 1200567.5 + 1000.0 * (10 + np.arange(ROWS) % 90), "numbers"),
     ],
 )
@@ -168,6 +168,37 @@ def test_totals_below_a_table_are_no_records(tmp_path: Path, below: list[str], l
     pd.testing.assert_frame_equal(pd.concat(list(chunks)), frame)
 
 
+@pytest.mark.parametrize("rows", [ROWS, 20])
+def test_totals_among_the_records_are_left_out_and_counted(tmp_path: Path, rows: int) -> None:
+    first, *lines = written(tmp_path).read_text("utf-8").splitlines(keepends=True)
+    total = len(lines[4:rows:10])
+    summed = [line + ",Pen total,9,\n" * (place % 10 == 4) for place, line in enumerate(lines[:rows])]
+    path = tmp_path / "summed.csv"
+    path.write_text("".join([first, *summed, ",*,9,\n", ",Gesamtergebnis,9,9\n"]), "utf-8")
+    said: list[str] = []
+    chunks = read_chunks(path, 7, said.append)
+    assert "the last line is a total ('Gesamtergebnis') and no record" in said[0]
+    assert f"{total + 1} lines are totals among the records, left out; the first is line 7 ('Pen total')." in said[1]
+    frame = read_table(path, said.append)
+    assert frame["qty"].astype(int).tolist() == list(QUANTITY[:rows])
+    pd.testing.assert_frame_equal(pd.concat(list(chunks)), frame)
+
+
+def test_a_printed_list_of_sap(tmp_path: Path) -> None:
+    rule = "-" * 40
+    lines = [f"|   | A{i:04d} | {KINDS[i]:9} | {QUANTITY[i]:5} | {PRICE[i]:8.2f} |" for i in range(20)]
+    page = ["01.05.2024   Dynamic List Display   1", rule, "|   | id    | kind      | qty   | price    |", rule]
+    total = f"| * |       |           | {9:5} | {9:8} |"
+    path = tmp_path / "list.txt"
+    path.write_text("\n".join([*page, *lines[:10], rule, *page, *lines[10:], total, rule, ""]), "utf-8")
+    said: list[str] = []
+    frame = read_table(path, said.append)
+    assert any("it is a printed list" in one for one in said)
+    assert frame.columns.tolist() == ["Unnamed: 0", "id", "kind", "qty", "price"]
+    assert frame["price"].astype(float).tolist() == [round(price, 2) for price in PRICE[:20]]
+    pd.testing.assert_frame_equal(pd.concat(list(read_chunks(path, 7, said.append))), frame)
+
+
 def test_a_total_says_what_it_lacks() -> None:
     assert totals_below([["Total", "1"]], [True, True]) == []  # it lacks nothing
     assert totals_below([["Total", ""]], [True, False]) == []  # nor what others have
@@ -188,6 +219,10 @@ def test_totals_of_a_workbook(tmp_path: Path) -> None:
     said: list[str] = []
     assert len(read_table(tmp_path / "table.xlsx", said.append)) == 20
     assert any("the last row is a total ('Total') and no record; it is left out." in one for one in said)
+    sheet.insert(9, [None, "Pen Total", 7])
+    (tmp_path / "table.xlsx").write_bytes(xlsx({"Orders": sheet}))
+    assert len(read_table(tmp_path / "table.xlsx", said.append)) == 20
+    assert any("1 row is a total among the records, left out; the first is 'Pen Total'." in one for one in said)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])

@@ -182,6 +182,26 @@ def test_after_a_verdict_on_its_page_the_next_case_is_there(client: TestClient) 
     assert "HX-Push-Url" not in act(client, f"/cases/{left[0]}", ids=left[0], do="undo").headers
 
 
+def test_a_case_knows_the_view_that_it_was_opened_from(client: TestClient) -> None:
+    different(client)
+    view = "stream=default&min_severity=5&sort=newest"
+    newest = re.findall(r'class="open" href="/cases/(\d+)\?(.*?)"', page(client, f"/?{view}"))
+    assert len(newest) == 3
+    assert {unescape(query) for _, query in newest} == {view}
+    first, second, third = (int(number) for number, _ in newest)
+    text = unescape(page(client, f"/cases/{second}?{view}"))
+    assert f'href="/?{view}"' in text
+    for where, there in (("after", f"/cases/{third}"), ("before", f"/cases/{first}")):
+        assert f'href="/cases/{second}/{where}?{view}"' in text
+        answer = client.get(f"/cases/{second}/{where}?{view}", follow_redirects=False)
+        assert (answer.status_code, answer.headers["Location"]) == (303, f"{there}?{view}")
+    # Before the first there is the view itself; behind the last one that got a verdict the first of those left.
+    assert client.get(f"/cases/{first}/before?{view}", follow_redirects=False).headers["Location"] == f"/?{view}"
+    for case, following in ((third, first), (first, second)):
+        answer = act(client, f"/cases/{case}?{view}", ids=case, do="real")
+        assert answer.headers["HX-Push-Url"] == f"/cases/{following}?{view}"
+
+
 def test_what_cannot_be_done_says_so(client: TestClient) -> None:
     case = case_number(client, raised(client, 1)[0])
     assert "No case is chosen" in act(client, do="expected").text

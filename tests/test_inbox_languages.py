@@ -33,6 +33,7 @@ from anomaly_detection.texts.viewer import (
     VIEWER,
     Viewer,
     gettext,
+    localised_day,
     moment_of,
     ngettext,
     plain_number,
@@ -141,6 +142,26 @@ def test_every_word_of_the_api_that_pages_show_is_marked() -> None:
 def test_the_language_is_that_of_the_cookie_else_of_the_browser(headers: dict[str, str], language: str) -> None:
     assert viewer_of(headers).language == language
     assert viewer_of(headers, "de").language == "de"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "told"),
+    [
+        ("en-GB,en;q=0.9", ("1,234.50", "03/04/2026", "en-GB")),
+        ("fr, en;q=0.8, en-US;q=0.9", ("1,234.50", "04/03/2026", "en-US")),
+        ("en-DK", ("1,234.50", "2026-04-03", "en")),
+        ("de-CH-1996", ("1\N{RIGHT SINGLE QUOTATION MARK}234.50", "03.04.2026", "de-CH")),
+        ("de-AT, en-US", ("1.234,50", "03.04.2026", "de")),
+    ],
+)
+def test_numbers_and_days_are_written_as_in_the_region(accepted: str, told: tuple[str, ...]) -> None:
+    viewer = viewer_of({"accept-language": accepted})
+    token = VIEWER.set(viewer)
+    assert (number(1234.5), localised_day("2026-04-03"), viewer.locale.tag) == told
+    assert plain_number(told[0]) == plain_number(told[0].replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")) == "1234.50"
+    VIEWER.reset(token)
+    # Who chose the other language has its own ways, unless the browser knows that one too.
+    assert viewer_of({"accept-language": accepted, "cookie": "lang=de"}).region in ("", "CH", "AT")
 
 
 @pytest.mark.parametrize("zone", ["", "Nowhere/At_All", "../../etc/passwd", "Europe", "/etc/localtime", "a" * 100])

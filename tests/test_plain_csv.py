@@ -118,7 +118,9 @@ def by_pandas(frame: pd.DataFrame, separator: str) -> bytes:
     return written.getvalue().encode()
 
 
-NUMBERS = st.floats(allow_nan=True) | st.sampled_from([0.1, -0.0, 1e-5, 1e22, 5.0, float("inf")])
+NUMBERS = st.floats(allow_nan=True) | st.sampled_from(
+    [0.1, -0.0, 1e-5, 9.9e-5, 1e-4, 12345678901.5, 1e22, 5.0, float("inf")]
+)
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -242,15 +242,18 @@ def test_files_put_together_have_their_header_once(tmp_path: Path) -> None:
     assert said == [f"{tmp_path / 'a.csv'}: 1 line repeats the header, left out; the first is line 302."]
 
 
-def test_a_line_of_units_below_the_names_is_told_of_and_kept(tmp_path: Path) -> None:
+def test_a_line_of_units_below_the_names_is_left_out(tmp_path: Path) -> None:
     records = "".join(f"{place};{place}.5;Sea\n" for place in range(6))
-    frame, said = read(tmp_path / "a.csv", "weight;cost;mode\nkg;EUR;\n" + records)
-    assert len(frame) == 7
+    frame, said = read(tmp_path / "a.csv", "weight;cost;mode\n[kg];EUR;\n" + records)
+    assert frame["weight"].tolist() == [*map(str, range(6))]
     assert said == [
-        f"{tmp_path / 'a.csv'}: the first line below the names has words ('kg', 'EUR') where all others have numbers;"
-        " if they are units, delete it."
+        f"{tmp_path / 'a.csv'}: the line below the names holds units ('[kg]', 'EUR') and no record; it is left out."
     ]
     assert not read(tmp_path / "a.csv", "weight;cost;mode\nkg;7;\n" + records)[1]
+    # Other words are told of and kept.
+    frame, said = read(tmp_path / "a.csv", "weight;cost;mode\nfree;none;\n" + records)
+    assert len(frame) == 7
+    assert "if they are units, delete it" in said[0]
 
 
 def test_whole_numbers_with_gaps_stay_whole(tmp_path: Path) -> None:

@@ -391,6 +391,10 @@ def test_nothing_is_told_of_the_decimals_of_numbers_with_all_digits() -> None:
     assert list(found.learned_) == ["price"]
     told = found.transform(as_table(pd.DataFrame({"measured": [0.0022116345], "price": [0.0022]})))
     assert told[0, 0] > 5.0
+    # A few discounts that come again have the decimals that they have; one that never was has too many.
+    rates = as_table(pd.DataFrame({"rate": [0.2] * 995 + [0.32] * 5}))
+    told = Decimals().fit(rates).transform(as_table(pd.DataFrame({"rate": [0.32, 0.325]})))
+    assert (told[0, 0], told[1, 0] > 5.0) == (0.0, True)
     none = Decimals().fit(table.only(["measured"]))
     assert none.transform(table.only(["measured"])).shape == (500, 0)
 

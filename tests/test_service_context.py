@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from anomaly_detection.alerts.spread import spread_of
 from anomaly_detection.service.alerts import context
-from anomaly_detection.service.alerts.context import _reason, window_of
+from anomaly_detection.service.alerts.context import _reason, subject_of, window_of
 from anomaly_detection.service.processes.service import Service
 from anomaly_detection.service.records.incoming import Incoming
 
@@ -96,6 +96,8 @@ def test_usual_records_like_it_and_what_was_before(client: TestClient) -> None:
     before = {each["alert_id"] for each in alerting} - {alert["id"]}
     assert {each["id"] for each in found["before"]} == before
     assert is_problem(client.get("/v1/alerts/999/context"), 404)
+    named = {"record": {"Vendor INCO Term": "EXW", "Vendor": "Roche"}, "reasons": []}
+    assert subject_of(None, named) == ("Vendor", "Roche")
 
 
 def test_only_the_newest_are_looked_at(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

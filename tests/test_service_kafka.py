@@ -342,6 +342,7 @@ def test_a_broker_that_is_away_is_told_without_secrets_and_asked_again(
     [
         ("kafka://", "a", "names no host"),
         ("kafka://host:port", "a", "no HOST:PORT"),
+        ("kafka://ann:half#half@host", "a", "ends with its port"),
         ("kafka://host:1/a", "a", "give the topic by itself"),
         ("kafka://host?plugin.library.paths=/x", "a", "no option 'plugin.library.paths'"),
         ("kafka://host?mechanism=GSSAPI", "a", "one of PLAIN"),

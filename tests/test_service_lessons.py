@@ -122,8 +122,8 @@ def test_features_are_kept_from_one_verdict_to_the_next(service: Service) -> Non
     watched.moved(1, names[6:], fetch, usual, quiet)
     watched.moved(1, names[6:], fetch, usual, quiet)
     watched.moved(1, names[:12], fetch, usual, quiet)
-    # Of many new ones a hundred at a time; what is not looked at is forgotten, and what is there is asked for no more.
-    assert asked == [[*range(12)], [*range(12, 112)], [*range(112, 150)], [*range(6)]]
+    # Of many new ones five at a time; what is not looked at is forgotten, and what is there is asked for no more.
+    assert asked == [[*range(12)], [*range(12, 17)], [*range(17, 22)], [*range(5)]]
     other = copy.copy(quiet)
     other.model_id += 1
     watched.moved(1, names[:3], fetch, usual, other)

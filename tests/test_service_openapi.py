@@ -34,7 +34,7 @@ from anomaly_detection.service.processes.service import Service
 @schemathesis.hook
 def map_query(context: Any, query: Any) -> Any:
     """Where a page goes on only the page before can tell."""
-    return {name: value for name, value in query.items() if name != "after"} if query else query
+    return {name: value for name, value in query.items() if name not in ("after", "before")} if query else query
 
 
 @schemathesis.serializer(*(media for media in MEDIA if media != "application/json"), "application/toml")

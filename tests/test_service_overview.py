@@ -53,6 +53,8 @@ def test_an_overview_counts_what_there_was(client: TestClient, at: Callable[[str
     amounts = [client.get(f"/v1/alerts/{each}").json()["amount"] for each in (one, two, three)]
     assert found["days"][0]["amount"] == pytest.approx(amounts[0] + amounts[1])
     by = {each["value"]: (each["alerts"], each["amount"]) for each in found["by_field"]}
+    # No alert has such a field.
+    assert client.get("/v1/overview", params={**query, "by": "nowhere"}).json()["by_field"] == []
     assert by["B"] == (1, pytest.approx(amounts[1]))
     assert by["A"] == (2, pytest.approx(amounts[0] + amounts[2]))
     assert sum(each["alerts"] for each in found["by_column"]) == 3 + more

@@ -173,7 +173,9 @@ def test_train_sets_thresholds_by_all_records_of_the_files(
     data = files(tmp_path / "data", frame, 200)
     command = ["train", "--data", data, "--sample", "300", "--anomaly-ratio", "0.03", "--output", str(tmp_path / "m")]
     assert main(command) == 0
-    assert "so that 3 % of the records alert, by all 1,000 records." in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "so that 3 % of the records alert, by all 1,000 records." in told.err
+    assert f"{FILES['optimized'].native} {data} --output scored --workers 2\n" in told.out
     for name in ("optimized", "base"):
         trained = load_detector(tmp_path / "m" / FILES[name].native)
         assert "by all 1,000 records" in trained.training_["parameters"]["threshold_rule"]

@@ -172,6 +172,7 @@ def test_chunks_and_the_whole_are_those_of_the_same_table_as_a_file(file: str, t
         ("sqlite:///{0}/a.db?query=SELECT nosuch FROM orders", "no such column"),
         ("postgres://ann:hunter22@127.0.0.1:1/db?table=a", "cannot be asked"),
         ("postgresql://ann:hunter22@127.0.0.1:1/db?table=a", "cannot be asked"),
+        ("postgresql://ann:half@hunter22@127.0.0.1:1/db?table=a", "is written %40"),
         ("mssql+pymssql://ann:hunter22@host/name?table=a", "pymssql, which is not installed"),
         ("postgresql://ann:hunter22@host:port/name?table=a", "no URL of a database"),
     ],

@@ -156,6 +156,10 @@ class Batch:
             for i, place in enumerate(positions.tolist())
         ]
 
+    def sentences(self, positions: npt.NDArray[np.int64]) -> list[str]:
+        """Why the records at some positions are what they are: `Alert.sentence` of each, without an alert of each."""
+        return [found.sentence for found in self._explained(positions, IN_WORDS)]
+
     def _as_dicts(self, positions: npt.NDArray[np.int64]) -> list[dict[Any, Any]]:
         if is_record(self.records) and all(type(cell) in _PLAIN for cell in self.records.values()):
             # A frame would give the same.

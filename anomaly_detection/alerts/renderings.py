@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, TypedDict
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.alerts.alert import Alert
@@ -96,16 +97,15 @@ def as_json(alert: Alert) -> dict[str, Any]:
     return plain_facts
 
 
-def as_columns(batch: Batch, alerts: Sequence[Alert], *, whole: bool) -> pd.DataFrame:
+def as_columns(batch: Batch, places: npt.NDArray[np.int64], sentences: Sequence[str], *, whole: bool) -> pd.DataFrame:
     """For tables that ``score`` writes: records with what was found, as columns; ``anomaly_score`` is the decision.
 
-    The records of `alerts`, in their order, or the `whole` batch, with a reason for those of `alerts`. The index is the
-    records' own, and so are all of their columns: those of `FOUND` go by `free_names`. Raises `DataError` without
-    calibration.
+    The records at some `places`, in their order, or the `whole` batch, with the reasons of those in `sentences`. The
+    index is the records' own, and so are all of their columns: those of `FOUND` go by `free_names`. Raises `DataError`
+    without calibration.
     """
-    places = np.searchsorted(batch.rows, np.array([alert.row for alert in alerts], dtype=np.int64))
     reasons = np.full(len(batch), "", dtype=object)
-    reasons[places] = [alert.sentence for alert in alerts]
+    reasons[places] = sentences
     values = (batch.decisions, batch.severities, batch.p_values, batch.is_alert, reasons)
     names = free_names(FOUND, batch.frame.columns).values()
     found = batch.frame.assign(**dict(zip(names, values, strict=True)))
@@ -113,11 +113,15 @@ def as_columns(batch: Batch, alerts: Sequence[Alert], *, whole: bool) -> pd.Data
 
 
 def free_names(ours: Iterable[str], taken: Collection[str]) -> dict[str, str]:
-    """Give each of our columns a name that the records do not have: its own, or one with ``scored_`` before it."""
+    """Give each of our columns a name that the records do not have: its own, or one with ``scored_`` before it.
+
+    Names that differ in capitals alone are the same to databases and to Spark.
+    """
     free = {}
+    lower = {str(name).lower() for name in taken}
     for name in ours:
         free[name] = name
-        while free[name] in taken:
+        while free[name] in lower:
             free[name] = f"scored_{free[name]}"
     return free
 

@@ -158,7 +158,8 @@ def _write_all(batches: Iterable[Batch], target: Path | str, chunks: Chunks) -> 
     written = 0
     with table_writer(target, chunks.types) as write:
         for batch in batches:
-            write(as_columns(batch, batch.at(np.flatnonzero(batch.is_alert)), whole=True))
+            places = np.flatnonzero(batch.is_alert)
+            write(as_columns(batch, places, batch.sentences(places), whole=True))
             written += len(batch)
             del batch
     return written
@@ -176,7 +177,7 @@ def _worst(batches: Iterable[Batch], count: int) -> tuple[list[Alert], pd.DataFr
         entering = ranked[order[order >= len(before)] - len(before)]
         if entering.size:
             alerts = batch.at(entering)
-            described = as_columns(batch, alerts, whole=False)
+            described = as_columns(batch, entering, [alert.sentence for alert in alerts], whole=False)
             columns = pd.concat([columns, described]) if worst else described
             worst += alerts
             kept = np.argsort([alert.decision for alert in worst], kind="stable")[:count]

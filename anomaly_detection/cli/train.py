@@ -61,7 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
         result(f"The model before and this one. {trained.comparison}")
     asked = "" if arguments.alerts_per_day is None else f" ({arguments.alerts_per_day:g} a day)"
     note(f"Threshold of the optimised model: {trained.report.optimized.rule_in_words}{asked}.")
-    result(_next(folder, arguments.data))
+    workers = f"--cluster {arguments.cluster}" if arguments.cluster else f"--workers {arguments.workers or 2}"
+    result(_next(folder, arguments.data, workers))
     return 0
 
 
@@ -240,16 +241,18 @@ def _save(trained: TrainingResult, schema: Schema, folder: Path) -> None:
         write_report(new, report, trained.curves, trained.overview)
 
 
-def _next(folder: Path, data: Path | str | None) -> str:
+def _next(folder: Path, data: Path | str | None, workers: str = "") -> str:
+    from anomaly_detection.cluster.store import is_whole_table
     from anomaly_detection.model_files.persistence import FILES
 
     model = folder / FILES["optimized"].native
     # A URL of a database may have a password in it.
     records = "FILE" if data in (None, Path("-")) or is_database(data) else _quoted(data)
+    how = "--top 20" if data is None or is_whole_table(str(data)) else f"--output scored {workers}"
     return (
         f"Saved in {folder}{os.sep}: {model.name} and {FILES['base'].native}, the same as .joblib for other programs,"
         f" {COLUMNS_FILE}, report.json, pictures and {folder / 'report.html'}, to open first.\n"
-        f"Next, judge records: {_command_line()} score {_quoted(model)} {records} --top 20"
+        f"Next, judge records: {_command_line()} score {_quoted(model)} {records} {how}"
     )
 
 

@@ -19,7 +19,7 @@ from anomaly_detection.alerts.renderings import as_columns
 from anomaly_detection.alerts.scoring import reading_as, score_parts, score_table
 from anomaly_detection.calibration.thresholds import Conformal
 from anomaly_detection.cluster.partition import Failure, Partition, RowGroup
-from anomaly_detection.cluster.store import Store, is_url
+from anomaly_detection.cluster.store import Entry, Store, is_url
 from anomaly_detection.cluster.tally import Tally
 from anomaly_detection.data.cells.conventions import Evidence
 from anomaly_detection.data.files import reason
@@ -27,6 +27,7 @@ from anomaly_detection.data.formats.parquet_files import ParquetWriter
 from anomaly_detection.errors import AnomalyDetectionError, DataError
 from anomaly_detection.model_files.persistence import load_trained
 from anomaly_detection.trained_detector import TrainedDetector
+from mlx_iforest.version import __version__
 
 __all__ = ["DIGEST", "TALLY", "Job", "Ranks", "digest_of_model", "evidence", "judge", "judged", "model_of", "ranks"]
 
@@ -64,7 +65,7 @@ class Job:
 
     def digest(self, partition: Partition) -> str:
         """What a part is made of, in 64 hexadecimal digits: all that its bytes depend on."""
-        made_of = (self.model_digest, self.reading, self.threshold, partition)
+        made_of = (__version__, self.model_digest, self.reading, self.threshold, partition)
         return hashlib.sha256(repr(made_of).encode()).hexdigest()
 
     def detector(self) -> TrainedDetector:
@@ -96,7 +97,8 @@ def judge(job: Job, partition: Partition) -> Tally | Failure:
 
 def _judge(job: Job, partition: Partition) -> Tally:
     detector = job.detector()
-    group = RowGroup(Store(job.data), partition)
+    store = Store(job.data)
+    group = RowGroup(store, partition)
     threshold = float(detector.model.offset_) if job.threshold is None else job.threshold
     tally = Tally()
     with Store(job.output).writing(partition.part) as file:
@@ -108,6 +110,8 @@ def _judge(job: Job, partition: Partition) -> Tally:
             # Else it would be held while the next one is made.
             del batch
         writer.close({DIGEST: job.digest(partition), TALLY: tally.to_json()})
+        if store.entry(partition.file) != [Entry(partition.file, partition.version)]:
+            raise DataError("the file was changed meanwhile.")
     return tally
 
 
@@ -125,7 +129,8 @@ def judged(model: str | os.PathLike[str], frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _columns(batch: Batch) -> pd.DataFrame:
-    return as_columns(batch, batch.at(np.flatnonzero(batch.is_alert)), whole=True)
+    places = np.flatnonzero(batch.is_alert)
+    return as_columns(batch, places, batch.sentences(places), whole=True)
 
 
 def evidence(job: Job, partition: Partition) -> dict[str, Evidence] | Failure:

@@ -23,7 +23,7 @@ class Manifest:
     Attributes
     ----------
     data : str
-        The folder, pattern or URL, as it was given.
+        The folder, pattern or URL, as it is found from everywhere; without its password.
     model_digest : str
         The SHA-256 of the model's file.
     partitions : sequence of Partition

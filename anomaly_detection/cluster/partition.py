@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -85,12 +85,17 @@ class FileFacts:
 
 def look_at(store: Store, entries: Sequence[Entry]) -> tuple[list[FileFacts], list[Failure]]:
     """Read the files' footers; gives what they say, in order, and the files that cannot be read."""
+    facts: list[FileFacts] = []
+    failures: list[Failure] = []
+    # Types take kilobytes, and a million files may have the same.
+    known: dict[Any, Any] = {}
     with ThreadPoolExecutor(_FOOTERS) as pool:
-        looked = list(pool.map(partial(_facts, store), range(len(entries)), entries))
-    return (
-        [found for found in looked if isinstance(found, FileFacts)],
-        [found for found in looked if isinstance(found, Failure)],
-    )
+        for found in pool.map(partial(_facts, store), range(len(entries)), entries):
+            if isinstance(found, Failure):
+                failures.append(found)
+            else:
+                facts.append(replace(found, types=known.setdefault(found.types, found.types)))
+    return facts, failures
 
 
 def _facts(store: Store, number: int, entry: Entry) -> FileFacts | Failure:

@@ -18,7 +18,10 @@ from anomaly_detection.errors import DataError, first_line
 __all__ = ["Workers", "dask_cluster", "local_workers", "outcomes", "this_process"]
 
 _TRIES = 3
-"""How often workers may end before any task is done, until those left are given up."""
+"""How often a worker may end at an item, the last times with no other item at work, until it is given up."""
+
+_GIVEN_UP = 10
+"""So many in a row say that no worker stays, whatever it is given."""
 
 _CONNECTING = 10.0
 """Seconds."""
@@ -64,19 +67,34 @@ def outcomes(
         Where the workers are gone for good.
     """
     waiting = dict(enumerate(items))
-    tries = 0
-    while waiting and tries < _TRIES:
-        before = len(waiting)
+    tries = given_up = 0
+    while waiting and given_up < _GIVEN_UP:
+        first = next(iter(waiting))
+        # Where a worker ends, a pool ends the others. Which item it was shows once each has a turn alone.
+        some = {first: waiting[first]} if tries else dict(waiting)
         with workers.opened() as executor:
-            for place, outcome in _round(task, dict(waiting), executor, workers.lost):
+            for place, outcome in _round(task, some, executor, workers.lost, label):
+                given_up = 0
                 yield waiting.pop(place), outcome
-        tries = 0 if len(waiting) < before else tries + 1
+        tries = tries + 1 if first in waiting or not tries else 0
+        if waiting and tries == _TRIES:
+            item = waiting.pop(first)
+            yield item, _ended(label(item))
+            tries, given_up = 0, given_up + 1
     for item in waiting.values():
-        yield item, Failure(label(item), "its worker was ended, again and again; it may need more memory than there is")
+        yield item, _ended(label(item))
+
+
+def _ended(label: str) -> Failure:
+    return Failure(label, "its worker was ended, again and again; it may need more memory than there is")
 
 
 def _round(
-    task: Callable[[Item], Outcome | Failure], items: dict[int, Item], executor: Executor, lost: tuple[Any, ...]
+    task: Callable[[Item], Outcome | Failure],
+    items: dict[int, Item],
+    executor: Executor,
+    lost: tuple[Any, ...],
+    label: Callable[[Item], str],
 ) -> Iterator[tuple[int, Outcome | Failure]]:
     """The outcomes that came before a worker ended, or all."""
     places = {}
@@ -88,9 +106,14 @@ def _round(
     for future in as_completed(places):
         if future.cancelled():
             raise DataError("The cluster has gone away; give the same command again to go on where it stopped.")
-        if isinstance(future.exception(), lost):
+        place, error = places[future], future.exception()
+        if isinstance(error, lost):
             continue
-        yield places[future], future.result()
+        if error is None:
+            yield place, future.result()
+        else:
+            # One that nobody thought of is this item's, and stops no other.
+            yield place, Failure(label(items[place]), f"{type(error).__name__}: {first_line(error)}")
 
 
 def this_process() -> Workers:

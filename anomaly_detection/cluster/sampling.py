@@ -17,6 +17,7 @@ from anomaly_detection.cluster.running import Workers, outcomes
 from anomaly_detection.cluster.store import Store, matching
 from anomaly_detection.data.files import reason
 from anomaly_detection.data.formats.arrow_tables import arrow_to_frame
+from anomaly_detection.data.formats.parquet_files import explained
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.errors import DataError, first_line
 
@@ -87,12 +88,16 @@ def sampled(data: str, count: int, seed: int, workers: Workers, show: Show) -> S
     if count < sum(one.rows for one in partitions):
         choices = _covering(store.location, choices, count, seed, workers, show)
     taken = [one for one in choices if one.rows.size]
+    if not taken:
+        raise DataError(f"The files of {data} have no rows; expected at least one record.")
     found = _all_of(partial(_taken, store.location), taken, workers, "sample", show)
     try:
         table = pa.concat_tables(found, promote_options="permissive")
     except pa.ArrowException as error:
         raise DataError(f"The files of {data} have columns of different types ({first_line(error)}).") from error
-    return Sample(to_frame(arrow_to_frame(table)), count, seed, store.location, facts, choices)
+    with explained(data):
+        frame = arrow_to_frame(table)
+    return Sample(to_frame(frame), count, seed, store.location, facts, choices)
 
 
 def _covering(

@@ -20,7 +20,7 @@ from anomaly_detection.cluster.surveying import Show, in_order, read_as_written
 from anomaly_detection.cluster.tally import Tally
 from anomaly_detection.data.files import reason
 from anomaly_detection.data.formats.parquet_files import explained
-from anomaly_detection.errors import DataError
+from anomaly_detection.errors import DataError, without_passwords
 from anomaly_detection.trained_detector import TrainedDetector
 
 __all__ = ["Judged", "score_files"]
@@ -88,7 +88,7 @@ def score_files(model: str, data: str, output: str, workers: Workers, show: Show
     partitions = [one for found in facts for one in found.partitions]
     if not (partitions or failures):
         raise DataError(f"The files of {data} have no rows; expected at least one record.")
-    manifest = Manifest(data, model_digest, partitions)
+    manifest = Manifest(without_passwords(absolute(data)), model_digest, partitions)
     before = Manifest.of(target)
     manifest.refuse_other(before, target.location)
     job = Job(model, model_digest, store.location, target.location)
@@ -106,6 +106,10 @@ def score_files(model: str, data: str, output: str, workers: Workers, show: Show
             else:
                 done[one] = outcome
             show("score", (len(done) + len(failures)) / len(partitions), f"{len(done):,} of {len(partitions):,} parts")
+        # What another run at the same time has made is as good.
+        theirs = _kept(target, job, [one for one in partitions if one not in done])
+        failures = [failure for failure in failures if failure.label not in {one.label for one in theirs}]
+        done |= theirs
         # Those of files that have gone or changed, and of what could not be judged this time.
         target.remove_unfinished()
         _remove_old(target, {one.part for one in done}, before, manifest)

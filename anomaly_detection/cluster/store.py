@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.fs as fs
 
 from anomaly_detection.data.databases.sql_location import is_database
@@ -197,6 +196,8 @@ def _remote(location: str) -> tuple[Any, str]:
             f"{location} cannot be opened ({first_line(error)}); install what fsspec needs for it, such as s3fs, gcsfs"
             " or adlfs, here and where the workers run."
         ) from error
+    except Exception as error:
+        raise DataError(f"{location} cannot be opened: {first_line(error)}.") from error
     return found
 
 
@@ -204,5 +205,6 @@ def _remote(location: str) -> tuple[Any, str]:
 def _explained(location: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
+    except Exception as error:
+        # Packages of stores have errors of their own, for credentials that are missing, say.
         raise DataError(f"{location} cannot be listed: {first_line(error)}.") from error

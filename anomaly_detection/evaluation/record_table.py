@@ -144,6 +144,8 @@ class RecordTable:
         if epoch == "yymmdd":
             # Of two figures, 69 and more are of the last century, and what begins with 0 has five.
             return int(f"{value:%y%m%d}") if 2010 <= value.year <= 2068 or 1969 <= value.year <= 1999 else None
+        if epoch not in _EPOCHS:
+            return None
         new = float(cell) + (value - own) / timedelta(seconds=1) * _EPOCHS[epoch]
         return int(new) if isinstance(cell, (int, np.integer)) else new
 

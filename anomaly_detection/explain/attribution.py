@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from math import factorial
 from typing import Any
 
@@ -41,6 +41,11 @@ class Player:
 
     columns: tuple[str, ...]
     features: tuple[int, ...]
+
+    @cached_property
+    def own(self) -> frozenset[int]:
+        """The features, to look one up."""
+        return frozenset(self.features)
 
 
 @dataclass(frozen=True)

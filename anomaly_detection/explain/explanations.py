@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from math import isclose, isfinite
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -279,7 +280,7 @@ class _Told:
             return said[feature]
 
         for player in sorted((i for i, fall in enumerate(falls) if fall >= least), key=lambda i: -falls[i]):
-            own, columns = self.found.players[player].features, self.found.players[player].columns
+            own, columns = self.found.players[player].own, self.found.players[player].columns
             feature = next((one for one in able if one in own and tells(one)), None)
             if feature is None:
                 continue
@@ -325,7 +326,7 @@ class _Told:
                 return False
         # Columns that say the same cannot disagree, whatever an estimate makes of the largest numbers.
         beside = self.units.told_beside(row, feature)
-        if any(self.records[row].get(name) == value for name in beside or ()):
+        if beside and any(self.records[row].get(name) == value for name in beside):
             return False
         return beside is None or not self._is_known(row, feature, value)
 
@@ -383,7 +384,8 @@ def _best_first(worth: Floats, able: npt.NDArray[np.bool_]) -> list[list[int]]:
 
 def _total(of: Sequence[float] | Floats, places: list[int]) -> float:
     """The sum of what is at some places, of which there is mostly one."""
-    return float(of[places[0]] if len(places) == 1 else np.sum([of[place] for place in places]))
+    # One after the other, as NumPy adds up to seven; Python's `sum` may round otherwise.
+    return float(reduce(add, [of[place] for place in places]))
 
 
 def _factor(value: Any, usual: Any, between: tuple[float, float] | None) -> float | None:

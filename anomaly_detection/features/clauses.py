@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
-from functools import cache
-from math import floor, isfinite, log10
+from functools import cache, lru_cache
+from math import floor, inf, isfinite, log10
 from typing import Any
 
 import numpy as np
@@ -115,10 +115,11 @@ def from_to(low: float, high: float) -> str:
 
 def rounded(end: float, between: Range, whole: bool) -> float:
     """Round an end of a range to what the range's width, or its own size, gives reason for."""
-    sizes = [size for size in (between[1] - between[0], abs(end)) if 0 < size < np.inf]
-    if not sizes:
+    width, size = between[1] - between[0], abs(end)
+    least = min(width if width > 0.0 else inf, size if size > 0.0 else inf)
+    if least == inf:
         return end
-    digits = 1 - floor(log10(min(sizes)))
+    digits = 1 - floor(log10(least))
     return round(end, min(digits, 0) if whole else digits) + 0.0  # no negative zero
 
 
@@ -223,23 +224,11 @@ def compared_with(
     for column in source.group_by:
         value, part = row.get(column), source.derived.get(column)
         name = part.column if isinstance(part, NumberLevel) else column
-        if pd.isna(value):
-            named.append(say(missing, what=name))
-        elif not isinstance(value, str):
-            if isinstance(part, Duration):
-                from_start = say(
-                    "%(days)s from %(start)s to %(end)s", days=days(float(value)), start=part.start, end=part.end
-                )
-                named.append(from_start)
-            else:
-                named.append(named_value(*with_unit(name, value)))
-        elif (
-            len(value) < _TELLING or value.casefold() in _SAYS_NOTHING or _is_code(value) or is_true(value) is not None
-        ):
-            # A yes, or a code such as 12 or TEC-MA-1000, says nothing without its column.
-            named.append(f"{name} {short(value)}")
-        else:
-            shown = f'"{short(value)}"' if ", " in value else short(value)
+        if isinstance(value, str):
+            shown = _telling(value)
+            if shown is None:
+                named.append(f"{name} {short(value)}")
+                continue
             if isinstance(part, CalendarPart):
                 shown = say(shown)
             word = _joining(source, column)
@@ -247,7 +236,28 @@ def compared_with(
                 named.append(shown)
             else:
                 apart.append(say(word, what=shown))
+        elif pd.isna(value):
+            named.append(say(missing, what=name))
+        else:
+            if isinstance(part, Duration):
+                from_start = say(
+                    "%(days)s from %(start)s to %(end)s", days=days(float(value)), start=part.start, end=part.end
+                )
+                named.append(from_start)
+            else:
+                named.append(named_value(*with_unit(name, value)))
     return named, apart
+
+
+@lru_cache(4096)
+def _telling(text: str) -> str | None:
+    """A level as it stands in a sentence; None of a yes, an hour, or a code such as 12 or TEC-MA-1000, which says
+    nothing without its column.
+    """
+    is_short = len(text) < _TELLING + text[:1].isdigit()
+    if is_short or text.casefold() in _SAYS_NOTHING or _is_code(text) or is_true(text) is not None:
+        return None
+    return f'"{short(text)}"' if ", " in text else short(text)
 
 
 def _is_code(text: str) -> bool:
@@ -332,8 +342,7 @@ def usually(value: float, usual: float, between: Range | None, unit: str = "") -
         if number(value) in (number(end) for end in between):
             return ""
         return say(", usually %(range)s%(unit)s", range=from_to(*between), unit=unit)
-    shown = number_range(between, whole=whole)
-    return say(", usually %(range)s%(unit)s", range=shown, unit=unit) if isinstance(shown, Said) else ""
+    return "" if low == high else say(", usually %(range)s%(unit)s", range=from_to(low, high), unit=unit)
 
 
 def gap(days: float, text: str | None = None, *, of: bool = False) -> str:
@@ -341,7 +350,8 @@ def gap(days: float, text: str | None = None, *, of: bool = False) -> str:
 
     `of` one that is named next: other languages have other words for that.
     """
-    if days == 0:
+    if abs(days) * 86_400 < 1.0:
+        # What is learned of moments is a rounding away from none.
         return say("the same day")
     # Hours say nothing of many days.
     span = in_days(number(abs(days if abs(days) < 3.0 else round(days))) if text is None else text)

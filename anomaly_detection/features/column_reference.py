@@ -33,6 +33,7 @@ _MOST_ROWS = 50_000
 _MOST_LEVELS = 2_000
 _FEWEST_IN_GROUP = 3
 _LEAST_EXPLAINED = 0.3
+_UNSURE = 1e-9  # what explains so much less explains less, however it is added up
 _SHARES = np.concatenate([[0.005, 0.02], np.linspace(0.05, 0.95, 19), [0.98, 0.995]])
 _LIMIT = 12.0
 """Of a residual, in natural logarithms, or in spreads of the column."""
@@ -167,8 +168,9 @@ def learn_references(table: Table, schema: Schema) -> list[ColumnReference]:
             found[name] = _empty(name, "categorical", names)
     contexts = dict(found)
     places = {name: each.places(learned.coded(name)) for name, each in contexts.items()}
+    side_by_side = np.array([*places.values()], dtype=np.int32).reshape(len(places), len(learned))
     for name in schema.names(Role.NUMERIC):
-        found[name] = _number(name, learned.numbers(name), contexts, places)
+        found[name] = _number(name, learned.numbers(name), contexts, places, side_by_side)
     for name in schema.names(Role.TIMESTAMP):
         found[name] = _empty(name, "timestamp", [])
     for reference in found.values():
@@ -193,8 +195,14 @@ def _empty(column: str, role: str, names: Sequence[str]) -> ColumnReference:
 
 
 def _number(
-    name: str, values: Floats, contexts: dict[str, ColumnReference], places: dict[str, Codes]
+    name: str,
+    values: Floats,
+    contexts: dict[str, ColumnReference],
+    places: dict[str, Codes],
+    side_by_side: npt.NDArray[np.int32],
 ) -> ColumnReference:
+    from anomaly_detection.features.compiled.groups import shares_of_variance
+
     made = _empty(name, "numeric", [])
     known = values[np.isfinite(values)]
     if known.size < _FEWEST_IN_GROUP:
@@ -210,11 +218,12 @@ def _number(
     # A few wild values move no mean then.
     clipped = np.clip(scaled, *np.nanquantile(scaled, [0.01, 0.99]))
     best = _LEAST_EXPLAINED
-    for context, at in places.items():
-        size = len(contexts[context].names)
+    sizes = np.array([len(contexts[context].names) for context in places], dtype=np.int64)
+    nearly = shares_of_variance(clipped, side_by_side, sizes)
+    names = [*places]
+    for i in np.flatnonzero(nearly >= max(nearly.max(initial=-1.0), best) - _UNSURE).tolist():
+        context, at, size = names[i], places[names[i]], sizes[i]
         own = np.isfinite(clipped) & (at >= 0)
-        if own.sum() <= 2 * size:
-            continue
         count = np.bincount(at[own], minlength=size)
         with np.errstate(invalid="ignore"):
             usual = np.bincount(at[own], clipped[own], minlength=size) / count

@@ -21,6 +21,7 @@ __all__ = [
     "COUNTS",
     "FINITE",
     "FINITE_ARRAY",
+    "KIN",
     "LARGEST",
     "LENT",
     "LEVELS",
@@ -31,6 +32,7 @@ __all__ = [
     "SEEN",
     "SHARE",
     "SMALLEST",
+    "ascending",
 ]
 
 # Far beyond what records hold: quotients of such numbers are still floats.
@@ -44,6 +46,12 @@ LENT = Number(0.0, LARGEST)
 
 NAMES = List(Text(), tuple)
 LISTED = List(Text())
+KIN = Optional(Dict(NAMES))
+
+
+def ascending(array: Any) -> bool:
+    """Whether each value is above the one before it."""
+    return not np.any(array[1:] <= array[:-1])
 
 
 def _levels_fault(levels: Levels) -> str | None:
@@ -57,7 +65,7 @@ def _combined_fault(combined: CombinedLevels) -> str | None:
         return "expected the levels of each column"
     # Rows are looked up by bisection, and there is at least one combination.
     known, possible = combined._known, math.prod(map(len, combined.levels))
-    if not len(known) or len(known) != len(combined.counts) or np.any(known[1:] <= known[:-1]):
+    if not len(known) or len(known) != len(combined.counts) or not ascending(known):
         return "expected combinations in ascending order, with a count for each"
     return None if known[-1] < possible else f"expected combinations of {possible} at most"
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-from anomaly_detection.errors import DataError
+from anomaly_detection.errors import DataError, without_passwords
 
 __all__ = ["note", "open_streams", "printable", "progress_bar", "result", "result_as_json", "silence", "table"]
 
@@ -69,7 +69,7 @@ def result(text: str, *, styled: bool = False) -> None:
 
 
 def note(text: str) -> None:
-    """Write a remark to standard error, its lines as `printable` renders them.
+    """Write a remark to standard error, its lines as `printable` renders them, and no password of a URL.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def note(text: str) -> None:
         If nobody reads it any more.
     """
     try:
-        sys.stderr.write(f"{_rendered(text, kept=_LINE)}\n")
+        sys.stderr.write(f"{_rendered(without_passwords(text), kept=_LINE)}\n")
         sys.stderr.flush()
     except BrokenPipeError:
         raise

@@ -1,4 +1,4 @@
-"""`Viewer`: the language, numbers and time zone of who looks at a page."""
+"""`Viewer`: the language, region and time zone of who looks at a page."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ __all__ = [
 
 
 class _Locale(NamedTuple):
-    """What differs between languages besides words."""
+    """What differs between languages, and regions, besides words; browsers know it by its tag."""
 
+    tag: str
     name: str
     decimal: str
     thousands: str
@@ -44,22 +45,32 @@ class _Locale(NamedTuple):
 
 
 LANGUAGES = {
-    "en": _Locale("English", ".", ",", "%Y-%m-%d"),
-    "de": _Locale("Deutsch", ",", ".", "%d.%m.%Y", {"CET": "MEZ", "CEST": "MESZ"}),
+    "en": _Locale("en", "English", ".", ",", "%Y-%m-%d"),
+    "de": _Locale("de", "Deutsch", ",", ".", "%d.%m.%Y", {"CET": "MEZ", "CEST": "MESZ"}),
 }
 """By their codes. English is what the code says; each other one has a catalogue, ``texts/CODE.po``."""
 
+_BRITISH = LANGUAGES["en"]._replace(tag="en-GB", day="%d/%m/%Y")
+_APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"
+_SWISS = LANGUAGES["de"]._replace(tag="de-CH", decimal=".", thousands=_APOSTROPHE)
+_REGIONS = {
+    ("en", "US"): LANGUAGES["en"]._replace(tag="en-US", day="%m/%d/%Y"),
+    **{("en", region): _BRITISH for region in ("AU", "GB", "IE", "IN", "NZ")},
+    **{("de", region): _SWISS for region in ("CH", "LI")},
+}
+
 
 class Viewer(NamedTuple):
-    """Who looks: a code of `LANGUAGES`, and a time zone; without one it is the server's."""
+    """Who looks: a code of `LANGUAGES`, a time zone, without which it is the server's, and a region, in capitals."""
 
     language: str = "en"
     zone: tzinfo | None = None
+    region: str = ""
 
     @property
     def locale(self) -> _Locale:
-        """Of the language."""
-        return LANGUAGES[self.language]
+        """Of the language as it is written in the region."""
+        return _REGIONS.get((self.language, self.region), LANGUAGES[self.language])
 
 
 VIEWER: ContextVar[Viewer] = ContextVar("viewer", default=Viewer())  # noqa: B039 - a tuple
@@ -92,9 +103,13 @@ def localised(number: str) -> str:
 def plain_number(text: str) -> str:
     """What a viewer wrote as a number, as Python reads it; any other text as it is."""
     locale = VIEWER.get().locale
-    thousands, decimal = re.escape(locale.thousands), re.escape(locale.decimal)
+    # No keyboard has the apostrophe that is printed in Switzerland.
+    thousands, decimal = (
+        re.escape(locale.thousands).replace(_APOSTROPHE, f"[{_APOSTROPHE}']"),
+        re.escape(locale.decimal),
+    )
     if re.fullmatch(rf"[-+]?\d{{1,3}}(?:{thousands}\d{{3}})+(?:{decimal}\d*)?", text):
-        text = text.replace(locale.thousands, "")
+        text = re.sub(thousands, "", text)
     return text.replace(locale.decimal, ".")
 
 

@@ -51,6 +51,6 @@ def fit_with_some_aside(detector: Detector, frame: pd.DataFrame, rule: Threshold
     shuffled = np.random.default_rng(seed).permutation(len(frame))
     # Cells are read once, and a part has what was made of them.
     records = detector.preprocessor.read(frame)
-    detector.fit(records.part(np.sort(shuffled[aside:][:_LEARNED])))
+    detector.fit(records.part(np.sort(shuffled[aside:][:_LEARNED])), watched=rule.needs_batch)
     detector.set_threshold(rule, detector.score_samples(records.part(np.sort(shuffled[:aside]))))
     return detector if rule.needs_batch else detector.refit(records)

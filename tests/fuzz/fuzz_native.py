@@ -15,7 +15,13 @@ with atheris.instrument_imports(
     include=[
         "anomaly_detection.model_files.branch_states",
         "anomaly_detection.model_files.column_states",
+        "anomaly_detection.model_files.category_states",
+        "anomaly_detection.model_files.date_states",
         "anomaly_detection.model_files.evidence_states",
+        "anomaly_detection.model_files.form_states",
+        "anomaly_detection.model_files.number_states",
+        "anomaly_detection.model_files.repeat_states",
+        "anomaly_detection.model_files.series_states",
         "anomaly_detection.model_files.feature_states",
         "anomaly_detection.model_files.shared_states",
         "anomaly_detection.model_files.undeclared_values",

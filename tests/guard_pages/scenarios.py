@@ -25,12 +25,15 @@ from numba.core.runtime import _nrt_python
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.data.columns.levels import Kept
 from anomaly_detection.features.compiled.choice import only
+from anomaly_detection.features.compiled.groups import shares_of_variance
 from anomaly_detection.features.compiled.largest import largest
 from anomaly_detection.features.compiled.moves import go_along
 from anomaly_detection.features.compiled.neighbours import distances_from_neighbours, distances_in_windows
 from anomaly_detection.features.compiled.neighbours import windows as around
+from anomaly_detection.features.compiled.pairs import bound, counted_pairs, lent_shares
 from anomaly_detection.features.evidence.evidence import Evidence, FeatureScale, learn_tails
 from anomaly_detection.features.evidence.surprise import DeviationSummary
+from anomaly_detection.features.numbers.history import learn_history, likelihood
 from anomaly_detection.features.numbers.moves import RULES
 from anomaly_detection.features.numbers.ordered import CodedColumns, Ordered
 from anomaly_detection.features.series.course import Course
@@ -242,6 +245,14 @@ def groups() -> Iterator[Any]:
             columns = CodedColumns({"a": (codes, count), "b": (codes[::-1], count)})
             yield ordered.explained_shares(columns, np.ones(2, dtype=bool))
             yield ordered.pair_shares(columns, 0, np.array([False, True]), n_rows)
+            yield shares_of_variance(values, columns.codes, columns.sizes)
+            yield bound(columns.codes, columns.sizes, np.ones(2, dtype=bool), 0.1)
+            for apart in (np.zeros(0, dtype=np.int64), codes):
+                both, beside = counted_pairs(codes, count, codes[::-1].copy(), count, apart)
+                yield lent_shares(both, beside, np.ones(n_rows), np.array([0.1, 5.0]))
+            if (learned := learn_history(ordered, codes, count)) is not None:
+                yield learned[1]
+            yield likelihood(ordered, codes.astype(np.int32), count)
             order = np.argsort(codes, kind="stable")
             yield distances_from_neighbours(values, order, codes[order])
             yield distances_in_windows(values, around(order, codes[order], 2))

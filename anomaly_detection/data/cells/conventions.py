@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from anomaly_detection.data.cells.cells import content
+from anomaly_detection.data.cells.column_texts import ColumnTexts
 from anomaly_detection.data.cells.date_forms import in_words
 from anomaly_detection.data.cells.date_orders import Orders
-from anomaly_detection.data.cells.distinct_texts import DistinctTexts
 from anomaly_detection.data.cells.number_texts import Commas, Measures, odd_texts
+from anomaly_detection.data.cells.units import PERCENT
 from anomaly_detection.data.columns.column import Column, Role
 
 __all__ = ["Evidence"]
@@ -26,23 +27,27 @@ class Evidence:
     orders: Orders = field(default_factory=Orders)
     measures: Measures = field(default_factory=Measures)
 
-    def add(self, values: pd.Series[Any], column: Column, *, distinct: DistinctTexts | None = None) -> None:
-        """Count the cells of a part of the batch, or of all of it; then its `distinct` texts are given."""
+    def add(self, values: pd.Series[Any], column: Column, *, texts: ColumnTexts | None = None) -> None:
+        """Count the cells of a part of the batch, or of all of it; then its `texts` are given."""
         if content(values) != "texts" or column.epoch is not None:
             return
-        if column.role is Role.TIMESTAMP:
-            distinct = DistinctTexts.of(values) if distinct is None else distinct
-            self.orders.add_distinct(distinct.texts.to_numpy()[:-1], distinct.times[:-1])
+        alone = texts is not None
+        texts = ColumnTexts(values) if texts is None else texts
+        if column.role is Role.TIMESTAMP and texts.dates is None:
+            self.orders.add_distinct(texts.distinct.levels, texts.distinct.times[:-1])
         elif column.role is Role.NUMERIC:
-            whole = distinct is not None and not column.decimal_comma
-            # Numbers as programs write them say nothing, unless other parts have commas.
-            if whole and distinct is not None and not np.isnan(distinct.numbers[:-1]).any():
+            whole = alone and not column.decimal_comma
+            if texts.are_numbers:
+                # Numbers as programs write them say nothing, unless other parts have commas.
+                if not whole:
+                    self.commas.add_points(*texts.points())
                 return
-            distinct = DistinctTexts.of(values) if distinct is None else distinct
-            odd = odd_texts(distinct)
+            if whole and not np.isnan(texts.distinct.numbers[:-1]).any():
+                return
+            odd = odd_texts(texts.distinct)
             if column.unit is None:
-                self.measures.count(distinct.commonest(odd))
-            self.commas.add(distinct, odd, whole=whole)
+                self.measures.count(texts.distinct.commonest(odd))
+            self.commas.add(texts.distinct, odd, whole=whole)
 
     def merge(self, other: Evidence) -> None:
         """Count the cells of other parts of the batch, which another counted; in any order."""
@@ -66,7 +71,10 @@ class Evidence:
             note = f"commas are read as {what}, which the training records did not have"
             column = replace(column, decimal_comma=comma, note=note)
         unit, units = self.measures.usual(), len(self.measures.units)
-        if units:
+        if unit == PERCENT:
+            note = "cells with % are not read, for the training records had none: 5 % may be 5 or 0.05"
+            column = replace(column, unit="", note=f"{column.note}; {note}" if column.note else note)
+        elif units:
             turned = "units are turned into" if units > 1 else "numbers are read as they stand, in"
             note = f"{turned} {unit}, for the training records had none"
             note = f"{column.note}; {note}" if column.note else note

@@ -28,7 +28,7 @@ MONTHS = {
 _OTHER_NAMES = (
     "januar janvier janv enero ene gennaio gen janeiro januari stycznia styczen",
     "februar fevrier fevr fev febrero febbraio fevereiro februari febr lutego luty",
-    "marz mrz mars marzo marco maart mrt marca marzec",
+    "marz mrz mars marzo marco maart mrt marca marzec marts",
     "avril avr abril abr aprile kwietnia kwiecien",
     "mai mayo maggio mag maio mei maj maja",
     "juni juin junio giugno giu junho czerwca czerwiec",

@@ -31,17 +31,19 @@ _NUMERIC_DATE = (
 _WORD = r"[^\W\d_]{3,12}"
 _MAY_BE_DATE = re.compile(
     rf"\s*(?:(?:[^\W\d_]{{2,10}}[.,]?[-/\s]+){{0,2}}\d.*\d.*\d|{_WORD}[.,]?[-/\s'\u2019]+\d\d\s*$"
-    r"|Q[1-4]|FY ?\d\d.*Q)",
+    r"|[QWP]\d|FY ?\d\d.*Q|\d\d?Q\d\d|(?:KW|CW|WK)\d)",
     re.DOTALL,
 )
 _YEAR_FIRST = rf"^(?P<year>\d{{4}})[-/.](?P<month>\d{{1,2}})(?:[-/.](?P<day>\d{{1,2}}))?{_TIME}$"
 _YEAR_WEEK = re.compile(r"^(?P<year>\d{4})-?(?P<named>[Ww]|KW)?-?(?P<week>\d{2})$")
-_QUARTER = re.compile(r"^(?:Q([1-4])[-/ ]?(\d{4})|(\d{4})[-/ ]?Q([1-4]))$")
+_QUARTER = re.compile(r"^(?:Q([1-4])[-/ '\u2019]?(\d{4}|\d{2})|(\d{4})[-/ ]?Q([1-4]))$")
 # A fiscal year begins where its firm says; as a date it is the calendar year of its number, which keeps the order.
 _FISCAL = re.compile(r"^(?:FY ?(\d{4}|\d{2})[-/ ]?Q([1-4])|Q([1-4])[-/ ]?FY ?(\d{4}|\d{2}))$")
 _MONTH_YEAR = re.compile(rf"^({_WORD})\.?[-/ ,'\u2019]+(\d{{4}}|\d{{2}})$")
 _MONTH_SLASH_YEAR = re.compile(r"^(\d{1,2})/((?:19|20|21)\d\d)$")
-_WEEK_YEAR = re.compile(r"^(?:W|CW|KW|Week) ?(\d{1,2})[-/ ](\d{4})$")
+_WEEK_YEAR = re.compile(r"^(?:W|CW|KW|WK|Week) ?(\d{1,2})[-/. ](\d{4}|\d{2})$")
+# Periods of SAP, of which 13 to 16 close December; 02.2024 has a nought in front where it would be a number.
+_PERIOD = re.compile(r"^(?:P|0)?(0\d|1[0-6])([-/. ])((?:19|20)\d\d)$")
 _BEFORE_NUMBERS = re.compile(r"^[^\W\d_]{2,10}\.?,?\s+(?=\d{1,2}[-/.]\d{1,2}[-/.]\d)")
 _DAY_NAME = rf"(?:{_WORD}\.?,?\s+)?"
 _DAY_MONTH_NAME = (
@@ -227,11 +229,13 @@ def _period(text: Any) -> Any:
     if (parts := _MONTH_SLASH_YEAR.match(text)) is not None:
         return f"{parts[2]}-{int(parts[1]):02d}-01"
     if (parts := _QUARTER.match(text)) is not None:
-        return f"{parts[2] or parts[3]}-{3 * int(parts[1] or parts[4]) - 2:02d}-01"
+        return f"{four_figures(parts[2] or parts[3])}-{3 * int(parts[1] or parts[4]) - 2:02d}-01"
     if (parts := _FISCAL.match(text)) is not None:
         return f"{four_figures(parts[1] or parts[4])}-{3 * int(parts[2] or parts[3]) - 2:02d}-01"
     if (parts := _WEEK_YEAR.match(text)) is not None:
-        return f"{parts[2]}-W{int(parts[1]):02d}"
+        return f"{four_figures(parts[2])}-W{int(parts[1]):02d}"
+    if (parts := _PERIOD.match(text)) is not None and parts[1] != "00":
+        return f"{parts[3]}-{min(int(parts[1]), 12):02d}-01"
     return text
 
 

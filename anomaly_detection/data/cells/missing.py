@@ -27,6 +27,8 @@ _MISSING_TEXTS = frozenset(
     (
         *("", "na", "n/a", "n.a.", "#n/a", "#na", "nan", "null", "none", "nil", "nat", "<na>", "-", "--", "---"),
         *(".", "?", "missing", "not available", "not applicable", "tbd", "0000-00-00", "0000-00-00 00:00:00"),
+        # An empty date of SAP's.
+        *("00000000", "00.00.0000", "00/00/0000"),
     )
 )
 _SHORT_CODE = re.compile(r"[A-Z]{2,5}")

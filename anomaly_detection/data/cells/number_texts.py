@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow.compute as pc
 
 from anomaly_detection.data.cells.distinct_texts import DistinctTexts
 from anomaly_detection.data.cells.text_patterns import arrow_texts, fits
@@ -20,6 +21,7 @@ __all__ = [
     "Commas",
     "Measures",
     "are_codes_in_thousands",
+    "are_thousands",
     "currencies",
     "is_clock",
     "is_long",
@@ -46,20 +48,28 @@ _TOGETHER = (
 _BEFORE = rf"(?:{_TOGETHER}|(?:rm|rs|rp)(?=\d[\d,.]*[.,]\d)|r(?=\s?\d[\d ,\u00a0\u202f]*[.,]\d\d$)|(?:{_APART})(?=\s))"
 _AFTER = rf"(?:\s*(?:{_TOGETHER})|\s+(?:{_APART}))"
 # What one letter, or a short word, may mean besides a unit, is a unit only behind a space.
-_SPACED = r"mgs?|milligrams?|mm|cm|m|ft|in|yd|yards?|min|mins|minutes?|s|secs?|seconds?|ms|w|wks?|weeks?|ml|l|d|oz|to"
+# The side of a German account is S or H in capitals.
+_SPACED = (
+    r"mgs?|milligrams?|mm|cm|m|ft|in|yd|yards?|min|mins|minutes?|(?-i:s)|secs?|seconds?|ms|w|wks?|weeks?|ml|l|d|oz|to"
+    "|ea|pce?|st"
+)
 _UNIT = (
     r"(?:kg|kgs|kilograms?|g|grams?|lbs?|pounds?|tons?|tonnes?|t|km|kms|kilomet(?:er|re)s?|mi|miles?|m3|m³|cbm|days?|"
-    r"\u00b0[cf]|[kmg]?wh|[km]w|[kmgt]b|[km]?hz|m?bar|[kh]pa|psi|hours?|hrs?|h|pcs|pieces?|units?|%|inch|inches|foot|feet|met(?:er|re)s?|lit(?:er|re)s?|ounces?|tage?|jours?|pct)"
+    r"\u00b0[cf]|[kmg]?wh|[km]w|[kmgt]b|[km]?hz|m?bar|[kh]pa|psi|hours?|hrs?|h|pcs|pieces?|units?|stk|st\u00fcck|%|inch|inches|foot|feet|met(?:er|re)s?|lit(?:er|re)s?|ounces?|tage?|jours?|pct)"
 )
+_ABOUT = r"[~\u2248\u2243]\s*|(?:ca|circa|approx|about|etwa|rund|env|environ)\b\.?\s*(?=[-+.,\d])"
 _NUMBER = re.compile(
-    rf"^(?P<open>\()?\s*(?P<sign>[-+\u2212\u2013])?\s*(?P<before>{_BEFORE})?\s*"
+    rf"^(?:{_ABOUT})?(?P<open>\()?\s*(?P<sign>[-+\u2212\u2013])?\s*(?P<before>{_BEFORE})?\s*"
     r"(?P<inner>[-+\u2212\u2013]|\((?=.*\)$))?\s*"
     r"(?P<digits>\d[\d.,'\u2019 \u00a0\u202f]*|[.,]\d+)"
-    rf"(?P<exponent>e[-+]?\d+)?(?:(?P<times>\s?(?-i:k|mn|mln|mio|Mio\.?|bn|Mrd\.?)|(?-i:[KM]))?(?P<after>{_AFTER})?"
+    rf"(?P<exponent>e[-+]?\d+)?(?P<ahead>\s?-(?={_AFTER}\.?$))?(?:(?P<times>\s?(?-i:k|mn|mln|mio|Mio\.?|bn|Mrd\.?)|(?-i:[KM]))?(?P<after>{_AFTER})?"
     rf"|\s*(?P<unit>{_UNIT})|\s+(?P<spaced>{_SPACED}))\.?"
-    r"(?:\s*(?P<trailing>-)|\s?(?P<side>(?-i:CR|DR|Dr)))?(?P<close>\))?$",
+    r"(?:\s*(?P<trailing>-)|\s?(?P<side>(?-i:CR|DR|Dr)))?(?P<close>\))?"
+    # Marks of footnotes.
+    r"(?:\s?[*\u2020\u2021\u00b9\u00b2\u00b3]{1,3})?$",
     re.IGNORECASE,
 )
+_IS_ABOUT = re.compile(rf"\s*{_ABOUT}", re.IGNORECASE)
 _GROUPED_BY_COMMA = r"[1-9]\d{0,2}(?:,\d{2,3})*,\d{3}(?:\.\d*)?"
 _GROUPED_BY_DOT = r"[1-9]\d{0,2}(?:\.\d{3})+(?:,\d*)?"
 _PLAIN_DOT = r"\d*(?:\.\d*)?"
@@ -80,9 +90,14 @@ _SPELLED = re.compile(
     re.IGNORECASE,
 )
 _DIGIT = re.compile(r"\d")
+# What all numbers have in front of their first figure, if they are in ASCII: nothing, or a currency.
+_IN_FRONT = rf"{_APART}|usd|eur|gbp|jpy|cny|inr|chf|zar|kr|rs|s?fr|us|r|au?|ca?|hk|nt|s|nz|mx"
+_MAY_BE = rf"(?i)^[^0-9a-z]*(?:(?:{_IN_FRONT})[^0-9a-z]*)?[0-9]"
+_FEW = 20  # texts: an expression of Python's for each costs no more than one of Arrow's
 _PLAIN = r"^-?\d+(?:\.\d+)?$"
 _WORDED = re.compile(r"[^0-9., +-]")
 _TENTH = 0.1
+_FEWEST_POINTED = 10
 _TIMES = {"k": 1e3, "m": 1e6, "mn": 1e6, "mln": 1e6, "mio": 1e6, "bn": 1e9, "mrd": 1e9}
 _IN_WORDS = {1e3: "thousands", 1e6: "millions", 1e9: "billions"}
 # Marks of other scripts: full-width ones, and the Arabic decimal point and thousands.
@@ -154,6 +169,7 @@ def _as_float(text: str, decimal_comma: bool | None, unit: str | None) -> float:
         value *= _times(match["times"].strip())
     marks = ("-", "\u2212", "\u2013", "CR")
     minus = opened + sum(match[part] in marks for part in ("sign", "inner", "trailing", "side"))
+    minus += match["ahead"] is not None
     return -value if minus else value
 
 
@@ -197,6 +213,7 @@ def parse_numbers(texts: pd.Series[Any], decimal_comma: bool | None = False, uni
     Handles thousands separators, currencies, units, a percent sign (``95 %`` is 95), a trailing or bracketed minus,
     thousands and millions (``1.2k``, ``3.4M``, ``5 bn``), digits of other scripts, and the sides of an account: what
     ends with ``CR``, a credit, is negative, with ``DR`` positive.
+    An estimate's mark (``~``, ``ca.``) and a footnote's (``*``) are left out.
     ``inf`` is read as infinite, so that it can be refused by name.
 
     Parameters
@@ -222,13 +239,15 @@ def parse_distinct_numbers(
     distinct: pd.Series[Any], decimal_comma: bool | None, unit: str | None, plain: Floats | None = None
 ) -> Floats:
     """`parse_numbers` of texts that are all different, None among them at most; `plain` are those found already."""
+    if plain is None:
+        plain = pd.to_numeric(distinct, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    numbers = plain.copy()
     if decimal_comma:
-        numbers = np.full(len(distinct), np.nan)
-    elif plain is not None:
-        numbers = plain.copy()
-    else:
-        numbers = pd.to_numeric(distinct, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan).copy()
+        # Whole numbers are the same both ways.
+        numbers[~fits(arrow_texts(distinct.to_numpy()), r"^-?\d+$")] = np.nan
     left = np.flatnonzero(np.isnan(numbers))
+    if len(left) > _FEW:
+        left = left[_may_be_numbers(distinct.iloc[left])]
     # As a list: a column makes more of each look at one cell than the reading takes.
     for place, text in zip(left.tolist(), distinct.iloc[left].tolist(), strict=True):
         numbers[place] = _as_float(str(text), decimal_comma, unit)
@@ -253,12 +272,18 @@ class Commas:
 
         Of `whole` columns without a comma in any number, points are not counted.
         """
-        self.count(cells.commonest(odd))
+        may_be = odd.copy()
+        may_be[odd] = _may_be_numbers(cells.levels[odd])
+        self.count(cells.commonest(may_be))
         if whole and not (self.comma or self.either):
             return
         written, times = arrow_texts(cells.levels[~odd]), cells.times[:-1][~odd]
         points = int(times[fits(written, r"\.")].sum())
         dotted = int(times[fits(written, r"^\s*-?[1-9]\d?\d?\.\d\d\d\s*$")].sum()) if points else 0
+        self.add_points(points, dotted)
+
+    def add_points(self, points: int, dotted: int) -> None:
+        """Count cells with a point, of which some are such as 1.234."""
         self.dotted += dotted
         self.point += points - dotted
 
@@ -341,6 +366,8 @@ def suffixes(odd: Iterable[tuple[str, int]]) -> list[str]:
             found.add(f"{letters} is {_IN_WORDS[_times(letters)]}")
         if match is not None and match["side"]:
             found.add("CR is negative")
+        if match is not None and _IS_ABOUT.match(text):
+            found.add("~ or ca. is left out")
     return sorted(found)
 
 
@@ -355,8 +382,27 @@ def are_codes_in_thousands(texts: Iterable[Any]) -> bool:
     return len(letters) == 1
 
 
+def are_thousands(levels: npt.NDArray[np.object_]) -> bool:
+    """Whether points in texts such as 1.250, 17.832 and 691 part thousands, as no decimals are written so.
+
+    A program writes 17.83 for 17.830, and 691.000 where it does not.
+    """
+    texts = arrow_texts(levels)
+    pointed, whole = fits(texts, r"^\s*-?[1-9]\d?\d?\.\d{3}\s*$"), fits(texts, r"^\s*-?\d{1,3}\s*$")
+    ends_in_zero = fits(texts, r"\.\d\d0\s*$")
+    told = bool((pointed | whole).all() and whole.any() and ends_in_zero.any())
+    return told and int(pointed.sum()) >= _FEWEST_POINTED
+
+
 def _times(letters: str) -> float:
     return _TIMES[letters.rstrip(".").lower()]
+
+
+def _may_be_numbers(texts: pd.Series[Any] | npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
+    """Which texts could be numbers, by how they begin; most others are told at once."""
+    written = arrow_texts(texts)
+    elsewhere = pc.invert(pc.string_is_ascii(written)).fill_null(False).to_numpy(zero_copy_only=False)
+    return np.asarray(fits(written, _MAY_BE) | elsewhere, dtype=bool)
 
 
 def odd_texts(cells: DistinctTexts) -> npt.NDArray[np.bool_]:

@@ -1,10 +1,14 @@
-"""Units of mass, length, time, volume and a few more: which can be turned into which, and by what factor."""
+"""Units of mass, length, time, volume, shares and a few more: which can be turned into which, and by what factor."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["UNITS", "Unit", "factor"]
+from anomaly_detection.data.cells.clocks import CLOCKS
+
+__all__ = ["FRACTIONS", "PERCENT", "UNITS", "Unit", "factor"]
+
+PERCENT, FRACTIONS = "%", "fractions"
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,9 @@ _SPELLINGS: dict[Unit, str] = {
     Unit("bar", "pressure", 1.0): "bar",
     Unit("kPa", "pressure", 0.01): "kpa",
     Unit("psi", "pressure", 0.0689475729): "psi",
+    Unit(PERCENT, "share", 0.01): "% pct",
+    Unit(FRACTIONS, "share", 1.0): "fractions",
+    **{Unit(clock, "clock", 1.0): clock for clock in CLOCKS},
 }
 
 UNITS: dict[str, Unit] = {word: unit for unit, words in _SPELLINGS.items() for word in words.split()}

@@ -43,6 +43,9 @@ _HEAD = """\
 # A column that is left out is found out again.
 """
 
+# Times of a clock are categories.
+_MEASURED = (Role.NUMERIC, Role.CATEGORICAL)
+
 
 @dataclass(frozen=True)
 class Declaration:
@@ -204,7 +207,7 @@ def described(column: Column) -> dict[str, Any]:
         made["dates"] = list(column.dates)
     if column.role is Role.NUMERIC and column.decimal_comma is not None:
         made["decimal"] = "," if column.decimal_comma else "."
-    if column.role is Role.NUMERIC and column.unit:
+    if column.role in _MEASURED and column.unit:
         made["unit"] = column.unit
     return made
 
@@ -222,7 +225,7 @@ def _table(column: Column) -> str:
         lines.append(f"dates = {_list(column.dates)}")
     if column.role is Role.NUMERIC and column.decimal_comma is not None:
         lines.append(f"decimal = {_text(',' if column.decimal_comma else '.')}")
-    if column.role is Role.NUMERIC and column.unit:
+    if column.role in _MEASURED and column.unit:
         lines.append(f"unit = {_text(column.unit)}")
     return "\n".join(lines) + "\n"
 

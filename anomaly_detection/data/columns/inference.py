@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from anomaly_detection.data.cells.cells import as_dates, as_numbers, content, opaque_kinds
+from anomaly_detection.data.cells.clocks import CLOCKS, clock_of
 from anomaly_detection.data.cells.date_forms import in_words
 from anomaly_detection.data.cells.date_orders import Orders
 from anomaly_detection.data.cells.date_texts import may_be_date, parse_dates, read_distinct_dates
@@ -29,6 +30,7 @@ from anomaly_detection.data.cells.number_texts import (
     Commas,
     Measures,
     are_codes_in_thousands,
+    are_thousands,
     currencies,
     is_clock,
     is_long,
@@ -38,7 +40,7 @@ from anomaly_detection.data.cells.number_texts import (
 )
 from anomaly_detection.data.cells.text_patterns import arrow_texts, fits
 from anomaly_detection.data.cells.truth import truth_pair
-from anomaly_detection.data.cells.units import factor
+from anomaly_detection.data.cells.units import FRACTIONS, PERCENT, factor
 from anomaly_detection.data.columns.column import Column, Role
 from anomaly_detection.data.columns.declarations import Declaration
 from anomaly_detection.data.columns.names import names_code, names_document, unit_in_name
@@ -51,6 +53,7 @@ __all__ = ["infer_column"]
 
 
 _TEXTS_KEPT = 20
+_MARKS = frozenset({"x", "\u2713", "\u2714", "\u2611"})
 _SEVERAL = 3  # rows of one level
 _SCREENED = 200
 _VALUES = (Role.NUMERIC, Role.TIMESTAMP)
@@ -165,10 +168,13 @@ def _infer_numbers(
         return Column(name, Role.TIMESTAMP, say("numbers that count time (%(unit)s)", unit=unit), epoch=unit, **details)
     if distinct <= 1:
         return _column(name, said, (Role.CONSTANT, _constant_reason(distinct)), **details)
+    clock = clock_of(present, tokens) if role is None else None
+    if clock is not None:
+        return Column(name, Role.CATEGORICAL, say("times of a clock, by the hour"), **{**details, "unit": clock})
     whole = bool(np.all(present == np.round(present)))
     if role is None and whole and distinct == present.size > 2 and _count_up(present):
         return Column(name, Role.IDENTIFIER, say("counts the rows"), **details)
-    if role is None and whole and names_code(tokens):
+    if role is None and whole and names_code(name):
         if distinct > 0.5 * present.size:
             return Column(name, Role.IDENTIFIER, say("named as a code, hardly ever repeated"), **details)
         return Column(name, Role.CATEGORICAL, _with_codes(say("named as a code, repeated"), codes), **details)
@@ -206,7 +212,12 @@ def _infer_texts(name: str, cells: DistinctTexts, said: Declaration, elsewhere: 
     distinct = len(present.levels)
     details: dict[str, Any] = {"distinct": distinct, "missing": 1.0 - len(present) / rows}
     if distinct <= 1 and role is None:
+        mark = str(present.levels[0]).strip() if distinct else ""
+        if mark.casefold() in _MARKS and details["missing"] > 0:
+            return Column(name, Role.CATEGORICAL, say("%(mark)s or blank", mark=mark), codes=codes, **details)
         return Column(name, Role.CONSTANT, _constant_reason(distinct), codes=codes, **details)
+    if role is None and (clock := _clock_with_noughts(name, present)) is not None:
+        return Column(name, Role.CATEGORICAL, say("times of a clock, by the hour"), unit=clock, **details)
     if role is None or role in (Role.NUMERIC, Role.TIMESTAMP):
         said_or_clock = _with_clock(name, present, said)
         found = _numbers_in_texts(name, rows, present, said_or_clock, elsewhere) or _dates_in_texts(
@@ -220,7 +231,15 @@ def _infer_texts(name: str, cells: DistinctTexts, said: Declaration, elsewhere: 
     if truth is not None:
         why = (Role.CATEGORICAL, say("yes and no, as %(yes)s and %(no)s", yes=truth[1], no=truth[0]))
         return _column(name, said, why, truth=truth, codes=codes, **details)
-    return _column(name, said, _text_role(name, present, kept), kept=kept, codes=codes, **details)
+    unit = said.unit if role is Role.CATEGORICAL and said.unit in CLOCKS else None
+    return _column(name, said, _text_role(name, present, kept), kept=kept, codes=codes, unit=unit, **details)
+
+
+def _clock_with_noughts(name: str, present: DistinctTexts) -> str | None:
+    """The clock of times such as 0930, which would be codes."""
+    if not fits(arrow_texts(present.levels), r"^\d{3,6}$").all():
+        return None
+    return clock_of(present.numbers[present.codes], name_tokens(name))
 
 
 def _with_clock(name: str, present: DistinctTexts, said: Declaration) -> Declaration:
@@ -238,7 +257,10 @@ def _numbers_in_texts(
     commas, measures = Commas(), Measures()
     are_odd = odd_texts(present)
     commas.add(present, are_odd, whole=True)
-    comma = commas.learned() if said.decimal_comma is None else said.decimal_comma
+    comma = said.decimal_comma
+    if comma is None:
+        comma = commas.learned()
+        comma = True if comma is None and are_thousands(present.levels) else comma
     texts = present.texts[:-1]
     numbers = parse_distinct_numbers(texts, comma, said.unit, present.numbers[:-1])
     numeric = ~np.isnan(numbers)
@@ -249,6 +271,8 @@ def _numbers_in_texts(
     odd = present.commonest(are_odd)
     measures.count(odd)
     unit = said.unit or _unit(name, measures)
+    if unit == PERCENT and said.unit is None and _are_fractions(texts[numeric], numbers[numeric]):
+        unit = FRACTIONS
     if measures.units:
         numbers = parse_distinct_numbers(texts, comma, unit, present.numbers[:-1])
         numeric = ~np.isnan(numbers)
@@ -260,6 +284,13 @@ def _numbers_in_texts(
     details: dict[str, Any] = {"decimal_comma": comma, "unit": unit, "texts": _patterns(present, ~numeric)}
     why = _why_numbers(present, odd, unit, measures)
     return _infer_numbers(name, padded, rows, said, elsewhere, why, **details)
+
+
+def _are_fractions(texts: pd.Series[Any], numbers: Floats) -> bool:
+    """Whether cells without a percent sign say 0.05 where those with one say 5 %."""
+    signed = fits(arrow_texts(texts.to_numpy()), "%|pct")
+    plain = np.abs(numbers[~signed])
+    return bool(plain.size and (plain <= 1).all() and (plain % 1 > 0).any() and (np.abs(numbers[signed]) > 1).any())
 
 
 def _unit(name: str, measures: Measures) -> str | None:
@@ -356,8 +387,9 @@ def _mostly(read: npt.NDArray[np.bool_], present: DistinctTexts) -> bool:
 
 
 def _are_codes(levels: npt.NDArray[np.object_]) -> bool:
-    """True for digits with leading zeros (``00412``), which number nothing."""
-    return bool(fits(arrow_texts(levels), r"^0\d+$").any())
+    """True for digits with leading zeros (``00412``, ``="00412"`` of a spreadsheet) and months (``02.2024``)."""
+    texts = arrow_texts(levels)
+    return bool(fits(texts, r'^(?:=")?0\d+"?$').any() or fits(texts, r"^[0-5]\d\d?\.(?:19|20)\d\d$").all())
 
 
 def _patterns(cells: DistinctTexts, where: npt.NDArray[np.bool_]) -> tuple[str, ...]:

@@ -35,6 +35,9 @@ _FEW_POSSIBLE = 1 << 16
 _LARGEST_TABLE = 1 << 16
 """Combinations of two columns that are looked up in a table of all possible ones, at most."""
 
+_POSSIBLE_A_ROW = 8
+"""Combinations that a table of them is made for, rather than to look each row's up in order."""
+
 Learned = TypeVar("Learned")
 Made = TypeVar("Made")
 
@@ -142,6 +145,12 @@ class CombinedLevels:
     def codes(self, frame: Any) -> Codes:
         """Give each row's combination, -1 where it was never seen."""
         keys = self._keys(as_table(frame))
+        possible = prod(len(levels) for levels in self.levels)
+        if possible <= _POSSIBLE_A_ROW * len(keys):
+            # The last is that of key -1.
+            known = np.full(possible + 1, -1, dtype=np.int64)
+            known[self._known] = np.arange(len(self._known))
+            return known[keys]
         place = np.searchsorted(self._known, keys)
         place[place == len(self._known)] = 0
         return np.where(self._known[place] == keys, place, -1)

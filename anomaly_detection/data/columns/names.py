@@ -7,6 +7,7 @@ import re
 from collections.abc import Container, Iterable
 from functools import lru_cache
 
+from anomaly_detection.data.cells.clocks import CLOCKS
 from anomaly_detection.data.cells.units import UNITS
 from anomaly_detection.data.columns.parsing import words_of
 
@@ -17,9 +18,61 @@ _CODES = frozenset(
     (
         *("id", "ids", "uuid", "guid", "sku", "ean", "gtin", "upc", "isbn", "#", "identifier", "code", "codes"),
         *("zip", "zipcode", "zipcodes", "postcode", "postcodes", "postal", "postalcode", "plz", "pincode", "cep"),
-        *("account", "acct", "konto", "iban", "phone", "telephone", "fax", "mobile"),
+        *("account", "acct", "konto", "iban", "phone", "telephone", "fax", "mobile", "barcode"),
     )
 )
+# One of these as the last word is called by a number; a count would be in the plural.
+_CALLED = frozenset(
+    (
+        *(
+            "plant",
+            "warehouse",
+            "store",
+            "shop",
+            "branch",
+            "vendor",
+            "supplier",
+            "customer",
+            "client",
+            "seller",
+            "buyer",
+        ),
+        *("merchant", "carrier", "employee", "operator", "driver", "machine", "device", "sensor", "station"),
+        *(
+            "material",
+            "article",
+            "product",
+            "item",
+            "batch",
+            "region",
+            "channel",
+            "route",
+            "zone",
+            "department",
+            "dept",
+        ),
+        *("type", "status", "category", "subcategory", "group", "division", "cluster", "segment", "ledger", "company"),
+        *("flight", "voyage", "vehicle", "truck", "trailer", "container", "tour"),
+        *("werk", "lieferant", "kunde", "debitor", "kreditor", "artikel", "lagerort", "filiale"),
+        *("buchungskreis", "kostenstelle", "kostenart", "sachkonto", "warengruppe", "bewegungsart", "belegart"),
+        *("auftragsart", "mandant", "sparte", "vertriebsweg", "spediteur", "abteilung", "fournisseur", "magasin"),
+        *("proveedor", "cliente", "tienda", "almacen", "articulo", "producto", "fornitore", "prodotto"),
+    )
+)
+_FIELDS_OF_SAP = (
+    "werks lgort bukrs kunnr kunag kunwe lifnr matnr ebeln ebelp vbeln posnr vgbel vgpos aubel aupos bwart hkont saknr"
+    " kostl prctr ekorg ekgrp matkl vkorg vtweg spart auart bsart blart belnr buzei charg mandt gsber kokrs aufnr banfn"
+    " mblnr zeile pernr equnr lgnum lgtyp lgpla vstel tknum xblnr"
+)
+_TECHNICAL = frozenset(_FIELDS_OF_SAP.split())
+# "week no" counts; "vendor no" names.
+_COUNTED = frozenset(
+    (
+        *("week", "month", "day", "year", "quarter", "period", "page", "version", "sequence", "seq", "total", "of"),
+        *("sort", "rank", "tage", "jahr", "monat", "woche", "yes"),
+    )
+)
+_NUMBERS = frozenset({"number", "no", "nr", "nbr", "num", "nummer", "key"})
 # "account balance" and "code lines" are sizes of something that is named by a code.
 _SIZES = frozenset(
     (
@@ -34,13 +87,41 @@ _OTHERS = (
     " pcs units hours days minutes seconds weeks"
 )
 # At the end of a name these are other words: check_in, price_min, ship_to, m for millions.
-_OTHER_WORDS = frozenset({"in", "min", "mi", "mt", "to", "gr", "yd", "kb", "mb", "gb", "tb", "mw", "bar", *"gtmsdhwl"})
+_OTHER_WORDS = frozenset(
+    {
+        "in",
+        "min",
+        "mi",
+        "mt",
+        "to",
+        "gr",
+        "yd",
+        "kb",
+        "mb",
+        "gb",
+        "tb",
+        "mw",
+        "bar",
+        "pct",
+        "fractions",
+        *CLOCKS,
+        *"gtmsdhwl",
+    }
+)
 _OTHER_UNITS = {unit.lower(): unit for unit in _OTHERS.split()}
 
 
-def names_code(tokens: frozenset[str]) -> bool:
-    """Whether a column of a name with these words holds codes, whose size means nothing: a zip code, an account."""
-    return bool(tokens & _CODES) and not tokens & _SIZES and not {"number", "of"} <= tokens
+def names_code(name: str) -> bool:
+    """Whether a column of this name holds codes, whose size means nothing: a zip code, a plant, a vendor's number."""
+    words = words_of(name)
+    tokens = frozenset(words)
+    if not words or tokens & _SIZES or {"number", "of"} <= tokens:
+        return False
+    last, before = words[-1], words[:-1]
+    called = last in _CALLED or (last in _NUMBERS and bool(before) and not tokens & _COUNTED)
+    # Kundennummer, Artikelnr.
+    called |= len(last) > 6 and last.endswith(("nummer", "nr"))
+    return called or bool(tokens & _CODES) or last in _TECHNICAL
 
 
 def names_document(tokens: frozenset[str]) -> bool:

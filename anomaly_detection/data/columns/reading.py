@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.data.cells.cells import as_dates, as_numbers, as_texts, content
+from anomaly_detection.data.cells.clocks import hour_of
+from anomaly_detection.data.cells.column_texts import ColumnTexts
 from anomaly_detection.data.cells.date_texts import parse_dates, read_distinct_dates
 from anomaly_detection.data.cells.distinct_texts import DistinctTexts
 from anomaly_detection.data.cells.epochs import parse_epochs
@@ -33,18 +35,26 @@ Dates = npt.NDArray[np.datetime64]
 
 
 def read_values(
-    values: pd.Series[Any], column: Column, first: int, distinct: DistinctTexts | None = None
+    values: pd.Series[Any], column: Column, first: int, texts: ColumnTexts | None = None
 ) -> tuple[npt.NDArray[Any], Coded, ColumnCleaning]:
     """Read numbers or dates; give them, the words for what is missing, and what was done.
 
-    `first` is the position of the first row in the whole table, from 0, by which errors name rows; `distinct` are the
-    column's texts where they were sorted out before.
+    `first` is the position of the first row in the whole table, from 0, by which errors name rows; `texts` are the
+    column's, where others looked at them before.
     """
     done = ColumnCleaning(note=column.note)
     held = content(values)
     dates = column.role is Role.TIMESTAMP
     if held == "texts" or ((held == "dates") is not dates and not (dates and column.epoch and held == "numbers")):
-        return _read_texts(DistinctTexts.of(values) if distinct is None else distinct, column, first, done)
+        texts = ColumnTexts(values) if texts is None else texts
+        at_once: npt.NDArray[Any] | None = None
+        if dates and not column.epoch:
+            at_once = texts.dates
+        elif not dates and not column.decimal_comma:
+            at_once = texts.numbers
+        if at_once is not None:
+            return _read_at_once(at_once, values, column, done)
+        return _read_texts(texts.distinct, column, first, done)
     read: npt.NDArray[Any]
     if not dates:
         numbers = as_numbers(values)
@@ -66,6 +76,23 @@ def read_values(
     done.coded = _commonest(Counter(said))
     missing = np.isnat(read) if dates else np.isnan(read)
     done.blank = int(missing.sum()) - len(said)
+    return read, Coded(np.full(len(read), -1), []), done
+
+
+def _read_at_once(
+    read: npt.NDArray[Any], values: pd.Series[Any], column: Column, done: ColumnCleaning
+) -> tuple[npt.NDArray[Any], Coded, ColumnCleaning]:
+    """`_read_texts` of a column in which nothing but numbers, or dates, and empty cells are."""
+    read = read.copy()  # Arrow's cannot be written to
+    if column.role is Role.TIMESTAMP:
+        blank = np.isnat(read)
+        coded = _without_codes(read, column.codes)
+    else:
+        blank, coded = np.isnan(read), is_number_code(read, column.codes)
+        read[coded] = np.nan
+    done.blank = int(blank.sum())
+    done.coded = _commonest(Counter(str(text).strip() for text in values[coded]))
+    done.from_text = len(read) - done.blank - int(coded.sum())
     return read, Coded(np.full(len(read), -1), []), done
 
 
@@ -175,7 +202,9 @@ def read_categories(values: pd.Series[Any], column: Column) -> tuple[Coded, Colu
     """Read categories, each in one spelling, and say what was done."""
     distinct = DistinctTexts.of(values)
     rows = distinct.codes
-    names = pd.Series([category_name(text, column.truth) for text in distinct.texts[:-1]] + [None], dtype=object)
+    names = pd.Series(
+        [category_name(text, column.truth, column.unit) for text in distinct.texts[:-1]] + [None], dtype=object
+    )
     blank = missing_mask(names, column.kept)
     coded = (missing_mask(names, column.kept, column.codes) if column.codes else blank) & ~blank
     skip = blank | coded
@@ -188,10 +217,14 @@ def read_categories(values: pd.Series[Any], column: Column) -> tuple[Coded, Colu
     return Coded(lookup[rows], categories), done
 
 
-def category_name(value: Any, truth: tuple[str, ...]) -> str:
-    """One spelling for a category: ``3.0`` is ``3`` (missing values turn whole numbers into floats)."""
+def category_name(value: Any, truth: tuple[str, ...], clock: str | None = None) -> str:
+    """One spelling for a category: ``3.0`` is ``3`` (missing values turn whole numbers into floats), 1745 its hour.
+
+    `clock` is how times of a clock are written, as `CLOCKS` has it.
+    """
     text = str(value).strip()
     true = is_true(text) if truth else None
     if true is not None:
         return truth[int(true)]
-    return text[:-2] if text.endswith(".0") and text[:-2].lstrip("-").isdigit() else text
+    name = text[:-2] if text.endswith(".0") and text[:-2].lstrip("-").isdigit() else text
+    return name if clock is None else hour_of(name, clock)

@@ -34,6 +34,7 @@ _LARGEST_WHOLE = 2**63
 
 # Up to 15 digits a text is the nearest number, whoever reads it.
 _NUMBER = re.compile(r"-?(?=[\d.]{1,16}$)(?:\d{1,15}|\d+\.\d+)", re.ASCII)
+_WHOLE = re.compile(r"-?\d{1,15}", re.ASCII)
 _FIRST_YEAR, _LAST_YEAR = 1678, 2261
 
 Read = tuple[tuple[tuple[str, Any], ...], ColumnCleaning | None]
@@ -145,7 +146,7 @@ class _Categories(_Remembered):
     def _read(self, cell: Any) -> Read:
         if type(cell) is not str or well_formed(cell) != cell:
             return super()._read(cell)
-        name, done = category_name(cell, self._column.truth), None
+        name, done = category_name(cell, self._column.truth, self._column.unit), None
         if says_missing(name, self._column.kept):
             done = ColumnCleaning(blank=1)
         elif says_missing(name, self._column.kept, self._codes):
@@ -181,12 +182,12 @@ class _Numbers(_Quick):
 
     def __init__(self, column: Column, words: str | None) -> None:
         super().__init__(column, words)
-        self._reads_texts = not column.decimal_comma
+        self._plain = _WHOLE if column.decimal_comma else _NUMBER
         self._codes = parse_numbers(pd.Series(list(column.codes), dtype=object)).tolist() if column.codes else []
 
     def __call__(self, cell: Any) -> Read | None:
         kind, done = type(cell), None
-        if kind is str and self._reads_texts and _NUMBER.fullmatch(cell):
+        if kind is str and self._plain.fullmatch(cell):
             done = self._told
         elif not (kind is float or kind is np.float64 or (kind is int and abs(cell) < _LARGEST_WHOLE)):
             return None

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.data.cells.cells import content
+from anomaly_detection.data.cells.column_texts import ColumnTexts
 from anomaly_detection.data.cells.conventions import Evidence
-from anomaly_detection.data.cells.distinct_texts import DistinctTexts
 from anomaly_detection.data.columns.cleaning import CleaningReport, ColumnCleaning
 from anomaly_detection.data.columns.column import Column, Role, reason_column
 from anomaly_detection.data.columns.declarations import Declaration, declared
@@ -81,7 +81,7 @@ class Schema:
         more = {name: tuple(found) for name, found in codes.items()}
         return Schema(tuple(replace(column, codes=column.codes + more.get(column.name, ())) for column in self.columns))
 
-    def settled(self, parts: Iterable[Any], *, texts: Mapping[str, DistinctTexts] | None = None) -> Schema:
+    def settled(self, parts: Iterable[Any], *, texts: Mapping[str, ColumnTexts] | None = None) -> Schema:
         """The columns as all `parts` of a table are to be read together; of one part alone its `texts` by column.
 
         Cells may be written in a form that the training records did not have, such as 01.02.2024 or 1,234, which means
@@ -90,9 +90,7 @@ class Schema:
         """
         return self.settled_by(self.evidence(parts, texts=texts))
 
-    def evidence(
-        self, parts: Iterable[Any], *, texts: Mapping[str, DistinctTexts] | None = None
-    ) -> dict[str, Evidence]:
+    def evidence(self, parts: Iterable[Any], *, texts: Mapping[str, ColumnTexts] | None = None) -> dict[str, Evidence]:
         """How the cells of `parts` of a table are written, by column: what `settled_by` takes, of all parts merged."""
         found = {column.name: Evidence() for column in self.columns if column.role in _READ}
         for part in parts:
@@ -100,7 +98,7 @@ class Schema:
             for column in self.columns:
                 if column.name in found and column.name in frame.columns:
                     known = None if texts is None else texts.get(column.name)
-                    found[column.name].add(frame[column.name], column, distinct=known)
+                    found[column.name].add(frame[column.name], column, texts=known)
             # Else it would be held while the next part is read.
             del part, frame
         return found
@@ -151,7 +149,7 @@ class Schema:
         word_columns = self.word_columns()
         cleaned: dict[str, Any] = {}
         texts = {
-            column.name: DistinctTexts.of(frame[column.name])
+            column.name: ColumnTexts(frame[column.name])
             for column in self.columns
             if column.role in _READ and column.name in frame.columns and content(frame[column.name]) == "texts"
         }
@@ -240,6 +238,7 @@ def infer_schema(data: Any, roles: Mapping[str, str | Role | Declaration] | None
             column = infer_column(frame[name], said)
         _refuse_other_kind(column, said)
         columns.append(column)
+    columns = _with_shared_commas(columns, frame, step, given)
     schema = Schema(tuple(_with_shared_codes(column, columns, frame, step, given) for column in columns))
     roles_given = any(said.role is not None for said in given.values())
     if not roles_given and all(column.role is Role.CONSTANT for column in columns):
@@ -269,6 +268,26 @@ def _refuse_other_kind(column: Column, said: Declaration) -> None:
         )
 
 
+def _with_shared_commas(
+    columns: list[Column], frame: pd.DataFrame, step: int, given: Mapping[str, Declaration]
+) -> list[Column]:
+    """The columns, all with decimal commas where some have them for certain and all may have: 1.250, 10,000 and 7."""
+    if not any(column.decimal_comma for column in columns):
+        return columns
+    made = []
+    for column in columns:
+        said = given.get(column.name, Declaration())
+        is_open = column.role is Role.NUMERIC and not column.decimal_comma and said.decimal_comma is None
+        if is_open and content(frame[column.name]) == "texts":
+            found = infer_column(frame[column.name].iloc[::step], replace(said, decimal_comma=True))
+            if found.role is not column.role or found.missing > column.missing:
+                # With 12.50 in it the table is written both ways.
+                return columns
+            column = found
+        made.append(column)
+    return made
+
+
 def _with_shared_codes(
     column: Column, columns: list[Column], frame: pd.DataFrame, step: int, given: Mapping[str, Declaration]
 ) -> Column:
@@ -278,4 +297,5 @@ def _with_shared_codes(
         return column
     counts = Counter(code for other in columns if other is not column for code in other.codes)
     shared = set(counts) - set(column.codes)
+    said = replace(said, decimal_comma=column.decimal_comma)
     return infer_column(frame[column.name].iloc[::step], said, shared) if shared else column

@@ -92,11 +92,17 @@ def parsed_url(url: str) -> Url:
         ) from error
     try:
         # As many hosts still write it, and SQLAlchemy no longer reads it.
-        return make_url(url.replace("postgres", "postgresql", 1) if url.startswith(("postgres:", "postgres+")) else url)
+        parsed = make_url(
+            url.replace("postgres", "postgresql", 1) if url.startswith(("postgres:", "postgres+")) else url
+        )
     except (ArgumentError, ValueError) as error:
         raise DataError(
             "This is no URL of a database; give one such as postgresql://USER:PASSWORD@HOST/NAME."
         ) from error
+    if "@" in (parsed.host or ""):
+        # Else the end of a password would be told as a host's name.
+        raise DataError("An @ in the user or the password of this database's URL is written %40.")
+    return parsed
 
 
 def engine_of(url: Url, opened: Url) -> Engine:

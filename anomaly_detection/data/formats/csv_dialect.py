@@ -18,6 +18,7 @@ __all__ = ["Dialect", "other_quotings", "sniff"]
 _DELIMITERS = ",;\t|"
 _SEP = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE)
 _ROWS = 60
+_RULE = re.compile(r"[|+]?-{10,}[-+|]*")
 _ESCAPE = re.compile(r'\\([\\"]?)')
 """A backslash before anything but a quote or another one is text."""
 
@@ -41,6 +42,9 @@ class Dialect:
         Whether a quote within quotes is written ``\\"`` instead of ``""``.
     quoted : bool
         Whether quotes hold a field together; else they are text.
+    ruled : bool
+        Whether it is a printed list, as of SAP: each record between bars, rules of dashes and headings of pages between
+        them.
     """
 
     delimiter: str
@@ -50,9 +54,12 @@ class Dialect:
     blanks: bool = False
     escaped: bool = False
     quoted: bool = True
+    ruled: bool = False
 
     def rows(self, lines: Iterable[str], *, strict: bool = True) -> Any:
         """A reader of lines, from which `start` is cut off already; `strict` raises `csv.Error` for broken quotes."""
+        if self.ruled:
+            lines = map(_between_bars, lines)
         return csv.reader(
             (_ESCAPE.sub(lambda found: found[0] if found[1] else 2 * found[0], line) for line in lines)
             if self.escaped
@@ -64,6 +71,14 @@ class Dialect:
             quoting=csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE,
             strict=strict,
         )
+
+
+def _between_bars(line: str) -> str:
+    """A line of a printed list as one with delimiters; a line end alone where it is no record."""
+    cells = line.strip().removeprefix("|").removesuffix("|").split("|")
+    if not line.lstrip().startswith("|") or not "".join(cells).strip("-+= "):
+        return "\n"
+    return "|".join(map(str.strip, cells)) + "\n"
 
 
 def other_quotings(dialect: Dialect) -> list[Dialect]:
@@ -91,10 +106,12 @@ def sniff(head: str, layout: Layout) -> Dialect:
     delimiters = told[1] if told else _DELIMITERS
     start = max(layout.skip_rows or 0, 1 if told else 0)
     lines = list(io.StringIO(head, newline=""))[start:]
+    ways = [Dialect(delimiter, start) for delimiter in delimiters]
+    barred = any(_RULE.fullmatch(line.strip()) for line in lines) and sum(line.startswith("|") for line in lines) > 1
+    if barred and "|" in delimiters:
+        ways = [Dialect("|", start, quoted=False, ruled=True)]
     # Of delimiters that fit equally well the first one is taken.
-    _, dialect = max(
-        (_fit(lines, Dialect(delimiter, start), layout) for delimiter in delimiters), key=lambda found: found[0]
-    )
+    _, dialect = max((_fit(lines, way, layout) for way in ways), key=lambda found: found[0])
     return dialect
 
 

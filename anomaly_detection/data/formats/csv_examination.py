@@ -9,9 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, repeat
 
+import numpy as np
+import pandas as pd
+
+from anomaly_detection.data.cells.number_texts import parse_numbers
 from anomaly_detection.data.formats.csv_dialect import Dialect
 from anomaly_detection.data.formats.headers import is_again, is_blank, shape
-from anomaly_detection.data.formats.total_lines import said_of_last, said_of_totals, totals_below
+from anomaly_detection.data.formats.total_lines import is_total, said_of_last, said_of_totals, total_name, totals_below
 from anomaly_detection.errors import DataError
 from anomaly_detection.texts.said import N_, say
 
@@ -43,9 +47,9 @@ class Examination:
         Without blank names at its end for which no record has a field; ``x0, x1, ...`` where there is none.
     first : int
         Lines before the first record.
-    records, blank, again, short : int
-        Records, lines with blank fields only and lines with the header again, both left out, and records with fewer
-        fields than there are names.
+    records, blank, again, subtotals, short : int
+        Records, lines with blank fields only, with the header again and totals among the records, all left out, and
+        records with fewer fields than there are names.
     is_uniform : bool
         Whether all lines below the header are records with as many fields as it has.
     has_blanks_before_quotes : bool
@@ -62,6 +66,7 @@ class Examination:
     records: int = 0
     blank: int = 0
     again: int = 0
+    subtotals: int = 0
     short: int = 0
     is_uniform: bool = True
     has_blanks_before_quotes: bool = False
@@ -69,6 +74,9 @@ class Examination:
     _first_blank: int = 0
     _first_again: int = 0
     _first_short: int = 0
+    _first_subtotal: tuple[int, str] = (0, "")
+    _maybe: list[tuple[int, list[str]]] = field(default_factory=list)
+    """Of the records whose shapes were looked at those that may be totals, and their lines."""
     _run: list[tuple[int, int]] = field(default_factory=list)
     """Line and fields of the short records since the last whole one."""
     _named: int = 0
@@ -83,6 +91,10 @@ class Examination:
     _suspects: list[tuple[int, list[list[str]]]] = field(default_factory=list)
     _top: list[str] = field(default_factory=list)
     """The first record, whose shapes come to the others' at the end."""
+    _top_line: int = 0
+    """Its line, if it is one alone."""
+    units: list[str] = field(default_factory=list)
+    """Some of the units that a line below the names has, which is left out."""
     _last: tuple[list[str], ...] = ()
     """The last records, as many as may be totals."""
     _refusal: DataError | None = None
@@ -169,7 +181,9 @@ class Examination:
                 f"the header is taken to be line {self.dialect.start + 1}, what stands above it is left out ({titles});"
                 " --skip-rows 0 says that the first line is."
             )
-        if not self.dialect.quoted:
+        if self.dialect.ruled:
+            said.append("it is a printed list: lines between bars are read, all others are left out.")
+        elif not self.dialect.quoted:
             said.append("quotes are not closed in some lines, so all are read as a part of the text.")
         if self.blank:
             lines = "1 blank line is" if self.blank == 1 else f"{self.blank:,} blank lines are"
@@ -179,6 +193,12 @@ class Examination:
             said.append(f"{lines} the header, left out; the first is line {self._first_again}.")
         if self.totals:
             said.append(said_of_totals(self.totals, "line"))
+        if self.units:
+            said.append(f"the line below the names holds units ({_shown(self.units)}) and no record; it is left out.")
+        if self.subtotals:
+            lines = "1 line is a total" if self.subtotals == 1 else f"{self.subtotals:,} lines are totals"
+            number, name = self._first_subtotal
+            said.append(f"{lines} among the records, left out; the first is line {number} ({name[:_TITLE_LENGTH]!r}).")
         if self._surplus:
             said.append(
                 f"every record ends with {self._surplus} more empty field{'s' * (self._surplus > 1)} than the"
@@ -194,7 +214,32 @@ class Examination:
     def _is_settled(self) -> bool:
         """Whether a line of as many fields as the header, with nothing odd about it, tells nothing more."""
         seen = self._shaped >= _SHAPED and self._longest == len(self.header)
-        return seen and not self._surplus and not self._run and self.dialect.quoted
+        return seen and not self._surplus and not self._run and self.dialect.quoted and not self.subtotals
+
+    def is_subtotal(self, row: Sequence[str]) -> bool:
+        """Whether a row is one of the totals that were found among the records."""
+        return bool(self.subtotals) and is_total(row, [not blanks for blanks in self._blanks])
+
+    def _leave_out_subtotals(self) -> None:
+        """Leave out the totals among the first records; where there are some, each later line is looked at too."""
+        maybe, self._maybe = self._maybe, []
+        filled = [not blanks for blanks in self._blanks]
+        if self._shaped < _FEWEST_SUMMED:
+            return
+        found = [(number, row) for number, row in maybe if is_total(row, filled)]
+        if all(row in self._last for _, row in found):
+            # Of totals below the table less has to be lacking.
+            return
+        for number, row in found:
+            self._count_subtotal(number, row)
+            self.records -= 1
+            self.short -= len(row) < self._named
+
+    def _count_subtotal(self, number: int, row: Sequence[str]) -> None:
+        self.is_uniform = False
+        self.subtotals += 1
+        if self.subtotals == 1:
+            self._first_subtotal = (number, total_name(row) or "")
 
     def _begin(self, row: list[str], line: int, number: int) -> None:
         if not self.dialect.quoted and any(map(_is_wrapped, row)):
@@ -214,6 +259,9 @@ class Examination:
 
     def _take(self, row: list[str], held: list[str], number: int) -> None:
         width, fields = len(self.header), len(row)
+        if self.subtotals and self.is_subtotal(row):
+            self._count_subtotal(number, row)
+            return
         self.records += 1
         if fields > width and any(row[width:]):
             self._refuse(number, fields)
@@ -236,14 +284,18 @@ class Examination:
             self._run.append((number, fields))
         if len(held) > 1:
             self._suspect(held, number)
+        elif self._shaped < _SHAPED and not all(row) and total_name(row) is not None:
+            self._maybe.append((number, row))
         elif self._shaped < _SHAPED:
             self._shaped += 1
             if self.records == 1:
-                self._top = row
+                self._top, self._top_line = row, number if len(held) == 1 else 0
             else:
                 self._shape(row)
             for place, blanks in enumerate(self._blanks):
                 self._blanks[place] = blanks + (not "".join(row[place : place + 1]).strip())
+            if self._shaped == _SHAPED:
+                self._leave_out_subtotals()
         if not self.dialect.blanks and held and ' "' in held[0]:
             self.has_blanks_before_quotes |= any(cell[:1] == " " and cell.lstrip()[:1] == '"' for cell in row)
         if not self.dialect.quoted and any(map(_is_wrapped, row)):
@@ -273,6 +325,7 @@ class Examination:
             )
         del self.header[max(self._longest, self._named) :]
         self.is_uniform = self.is_uniform and not self._surplus and self._shortest >= len(self.header)
+        self._leave_out_subtotals()
         self._leave_out_totals()
         self._doubt_units()
         for number, pieces in self._suspects:
@@ -298,7 +351,14 @@ class Examination:
         numbers = [cell.strip() for cell, seen in beside if {"number"} <= seen <= {"number", "blank"}]
         words = [cell for cell in numbers if shape(cell) == "text"]
         if self.records > _FEWEST_SUMMED and len(words) > 1 and "number" not in map(shape, self._top):
-            shown = ", ".join(repr(word[:_UNIT_LENGTH]) for word in words[:_UNITS])
+            # What may stand behind a number is a unit, or a currency.
+            named = parse_numbers(pd.Series([f"1 {word.strip('[]() ')}" for word in words]))
+            if self._top_line and 2 * np.count_nonzero(~np.isnan(named)) >= len(words):
+                self.units, self.first = words, self._top_line
+                self.records -= 1
+                self.short -= len(self._top) < self._named
+                return
+            shown = _shown(words)
             self.doubts.append(
                 f"the first line below the names has words ({shown}) where all others have numbers; if they are units,"
                 " delete it."
@@ -308,7 +368,7 @@ class Examination:
     def _leave_out_totals(self) -> None:
         if self.records <= _FEWEST_SUMMED:
             return
-        rows = [row for row in self._last if row]
+        rows = [row for row in self._last if row and not self.is_subtotal(row)]
         # Of few records the last are among those whose shapes were looked at.
         own = rows if self._shaped == self.records else []
         filled = [
@@ -318,7 +378,7 @@ class Examination:
         self.totals = totals_below(rows, filled)
         self.doubts = [] if self.totals else said_of_last(rows, filled, "line")
         self.records -= len(self.totals)
-        for row in self._last[len(self._last) - len(self.totals) :]:
+        for row in rows[len(rows) - len(self.totals) :]:
             self.short -= len(row) < self._named
         # What is left out is passed over by the slower reader, which counts.
         self.is_uniform = self.is_uniform and not self.totals
@@ -411,6 +471,10 @@ class Examination:
         else:
             told = say("Lines %(lines)s and %(last)s do not fit either.", lines=", ".join(lines), last=last)
         return DataError(say("%(first)s %(others)s", first=first.args[0], others=told))
+
+
+def _shown(words: Sequence[str]) -> str:
+    return ", ".join(repr(word[:_UNIT_LENGTH]) for word in words[:_UNITS])
 
 
 def _is_wrapped(cell: str) -> bool:

@@ -103,7 +103,7 @@ class CsvFile:
         dialect = sniff(head[self._skipped :].decode(self._encoding, errors="replace"), layout)
         found = self._examined(dialect)
         self._dialect, self._first, self._is_uniform = found.dialect, found.first, found.is_uniform
-        self._longest = found.longest
+        self._longest, self._is_subtotal = found.longest, found.is_subtotal
         self._is_plain = (
             found.is_uniform
             and self._errors == "strict"
@@ -168,7 +168,8 @@ class CsvFile:
         for row in rows:
             if len(row) != width:
                 row = (row + [""] * width)[:width]
-            if not (is_blank(row) or (self._layout.header and is_again(row, self._head))):
+            again = self._layout.header and is_again(row, self._head)
+            if not (is_blank(row) or again or self._is_subtotal(row)):
                 yield row
 
     def _frame(self, records: Iterator[list[str]], count: int) -> pd.DataFrame:

@@ -17,6 +17,8 @@ _TEXT = pa.large_string()
 _END = "\n"
 _MOST_BYTES = 1 << 26
 """Of the lines that are made at once."""
+_LEAST, _LARGEST = 1e-4, 1e10
+"""What Arrow writes without an exponent, as Python does."""
 
 
 def csv_lines(frame: pd.DataFrame, separator: str) -> list[Any] | None:
@@ -66,20 +68,28 @@ def _texts(column: pd.Series[Any]) -> Any:
         # By their bits, for 0.0 and -0.0 are one number and two texts.
         return _repeated(column.to_numpy().view(np.int64), _of_floats)
     if column.dtype.kind in "iub":
-        return _repeated(column.to_numpy(), lambda values: list(map(str, values.tolist())))
+        return _repeated(column.to_numpy(), lambda values: pa.array([*map(str, values.tolist())], type=_TEXT))
     if column.dtype == object and all(type(cell) is str for cell in column):
         return pa.array(column.to_numpy(), type=_TEXT)
     return None
 
 
-def _repeated(values: npt.NDArray[Any], of: Callable[[npt.NDArray[Any]], list[str]]) -> Any:
+def _repeated(values: npt.NDArray[Any], of: Callable[[npt.NDArray[Any]], Any]) -> Any:
     """The text of each value; each distinct one is made once."""
     codes, levels = pd.factorize(values, use_na_sentinel=False)
-    return pa.array(of(levels), type=_TEXT).take(pa.array(codes))
+    return of(levels).take(pa.array(codes))
 
 
-def _of_floats(values: npt.NDArray[np.int64]) -> list[str]:
-    return ["" if value != value else repr(value) for value in values.view(np.float64).tolist()]
+def _of_floats(values: npt.NDArray[np.int64]) -> Any:
+    """What `repr` gives: Arrow has the same figures in a sixth of the time, but large ones and wholes otherwise."""
+    numbers = values.view(np.float64)
+    size = np.abs(numbers)
+    texts = pa.array(numbers).cast(_TEXT)
+    odd = ~((size >= _LEAST) & (size < _LARGEST)) | (numbers == np.rint(numbers))
+    if not odd.any():
+        return texts
+    own = ["" if value != value else repr(value) for value in numbers[odd].tolist()]
+    return pc.replace_with_mask(texts, pa.array(odd), pa.array(own, type=_TEXT))
 
 
 def _quoted(texts: Any, separator: str) -> Any:

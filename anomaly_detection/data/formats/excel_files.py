@@ -10,7 +10,14 @@ import pandas as pd
 from anomaly_detection.data.cells.typed_columns import typed_frame
 from anomaly_detection.data.formats.headers import find_header, named
 from anomaly_detection.data.formats.layout import Layout
-from anomaly_detection.data.formats.total_lines import MOST_TOTALS, said_of_last, said_of_totals, totals_below
+from anomaly_detection.data.formats.total_lines import (
+    MOST_TOTALS,
+    is_total,
+    said_of_last,
+    said_of_totals,
+    total_name,
+    totals_below,
+)
 from anomaly_detection.data.sources import Source
 from anomaly_detection.errors import DataError, first_line
 from anomaly_detection.texts.said import say
@@ -70,7 +77,15 @@ def read_excel(source: Source, layout: Layout) -> tuple[pd.DataFrame, list[str]]
     if not records:
         raise DataError(say("%(label)s has a header but no records; expected at least one.", label=label))
     if len(records) > _FEWEST_SUMMED:
-        filled = [all(row[place] is not None for row in records[:-MOST_TOTALS]) for place in range(len(head))]
+        texts = [["" if cell is None else str(cell) for cell in row] for row in records]
+        usual = [row for row in texts[:-MOST_TOTALS] if total_name(row) is None] or texts
+        filled = [all(row[place] for row in usual) for place in range(len(head))]
+        within = [place for place, row in enumerate(texts[:-MOST_TOTALS]) if is_total(row, filled)]
+        if within:
+            first = total_name(texts[within[0]])
+            lines = "1 row is a total" if len(within) == 1 else f"{len(within):,} rows are totals"
+            remarks.append(f"{lines} among the records, left out; the first is {first!r}.")
+            records = [row for place, row in enumerate(records) if place not in set(within)]
         last = [["" if cell is None else str(cell) for cell in row] for row in records[-MOST_TOTALS:]]
         if totals := totals_below(last, filled):
             del records[-len(totals) :]

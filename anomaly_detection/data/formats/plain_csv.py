@@ -41,6 +41,7 @@ def is_plain(head: bytes, encoding: str, dialect: Dialect, first: int, longest: 
         encoding in _ENCODINGS
         and dialect.delimiter in _DELIMITERS
         and dialect.quoted
+        and not dialect.ruled
         and not dialect.blanks
         and not dialect.escaped
         and first < len(head.splitlines())

@@ -1,24 +1,41 @@
-"""Lines below a table that sum it up: "Total", "Grand total", "Summe". They are no records."""
+"""Lines of a table that sum it up, below it or within: "Total", "Steel total", "Summe". They are no records."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-__all__ = ["MOST_TOTALS", "said_of_last", "said_of_totals", "totals_below"]
+__all__ = ["MOST_TOTALS", "is_total", "said_of_last", "said_of_totals", "total_name", "totals_below"]
 
 MOST_TOTALS = 3
 """Lines looked at: a subtotal, a total and a grand total."""
 
 _WORDS = (
     r"(?:(?:grand|overall|report|net|running|sub)[- ]?)?totals?|sum|sums|summary"
-    r"|(?:gesamt|zwischen|end)?-?summen?|gesamt|insgesamt|(?:sous-)?total(?: g\u00e9n\u00e9ral| general)?|somme"
+    r"|(?:gesamt|zwischen|end)?-?(?:summen?|ergebnis)|gesamt|insgesamt"
+    r"|(?:sous-)?total(?: g\u00e9n\u00e9ral| general)?|somme"
     r"|(?:sub)?totale?(?: complessivo| generale)?|(?:sub)?totaal|suma|razem|summa|i alt|yhteens\u00e4|toplam"
     r"|\u00f6sszesen"
     r"|celkem|spolu|\u0438\u0442\u043e\u0433\u043e|\u0432\u0441\u0435\u0433\u043e"
     r"|\u5408\u8ba1|\u5408\u8a08|\u603b\u8ba1|\u7e3d\u8a08|\u5c0f\u8ba1|\u5c0f\u8a08"
 )
-_TOTAL = re.compile(rf"(?:{_WORDS})(?:[\s:(].{{0,40}})?", re.IGNORECASE | re.DOTALL)
+# SAP marks totals with stars; a spreadsheet calls those of a group "Steel Total".
+_TOTAL = re.compile(
+    rf"(?:{_WORDS})(?:[\s:(].{{0,40}})?|\*{{1,4}}|.{{1,40}}\s(?:total|summe|ergebnis)", re.IGNORECASE | re.DOTALL
+)
+
+
+def total_name(row: Sequence[str]) -> str | None:
+    """What a row calls itself, if that is a total."""
+    return next((cell.strip() for cell in row if _TOTAL.fullmatch(cell.strip())), None)
+
+
+def is_total(row: Sequence[str], filled: Sequence[bool]) -> bool:
+    """Whether a row within a table sums others up: it says so, and lacks a third of what records always fill."""
+    if all(row) and len(row) >= len(filled):
+        return False
+    lacking = sum(usual and not "".join(row[place : place + 1]).strip() for place, usual in enumerate(filled))
+    return 3 * lacking >= max(1, sum(filled)) and total_name(row) is not None
 
 
 def totals_below(rows: Sequence[Sequence[str]], filled: Sequence[bool]) -> list[str]:
@@ -37,7 +54,7 @@ def totals_below(rows: Sequence[Sequence[str]], filled: Sequence[bool]) -> list[
     found: list[str] = []
     for row in reversed(rows[-MOST_TOTALS:]):
         cells = [*row, *[""] * (len(filled) - len(row))]
-        name = next((cell.strip() for cell in cells if _TOTAL.fullmatch(cell.strip())), None)
+        name = total_name(cells)
         lacks = any(usual and not cell.strip() for usual, cell in zip(filled, cells, strict=False))
         if name is None or not lacks:
             break

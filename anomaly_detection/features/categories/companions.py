@@ -14,6 +14,7 @@ from anomaly_detection.data.columns.table import Table
 from anomaly_detection.features.categories.pairing import most_related
 from anomaly_detection.features.compiled.combinations import combination
 from anomaly_detection.features.compiled.program import Program, Value
+from anomaly_detection.features.numbers.ordered import CodedColumns
 
 __all__ = ["NONE", "RARELY", "Companions", "find_companions", "new_later"]
 
@@ -143,8 +144,8 @@ def _found(X: Table, names: Sequence[str]) -> Companions:
     asked = most_related(coded)
     lasting = [name for name in asked if new_later(*coded[name]) <= _COMES_LATER]
     of: dict[str, tuple[str, ...]] = {}
-    for name in asked:
-        own = [other for other in lasting if other != name and _bound(coded[name], coded[other])]
+    for name, foretelling in zip(asked, _bound({name: coded[name] for name in asked}, lasting), strict=True):
+        own = [other for other, is_bound in zip(asked, foretelling, strict=True) if is_bound and other in lasting]
         if own:
             of[name] = tuple(own[:_MOST])
     companions = [name for name in lasting if any(name in own for own in of.values())]
@@ -162,21 +163,16 @@ def new_later(codes: Codes, size: int) -> float:
     return float(np.mean(~known[codes[split:]])) if split < len(codes) else 1.0
 
 
-def _bound(first: tuple[Codes, int], second: tuple[Codes, int]) -> bool:
-    return _foretells(first, second) or _foretells(second, first)
+def _bound(coded: Mapping[str, tuple[Codes, int]], lasting: Sequence[str]) -> list[list[bool]]:
+    """Whether each two columns, one of them `lasting`, foretell each other; see `compiled.pairs`."""
+    if not coded:
+        return []
+    from anomaly_detection.features.compiled.pairs import bound
 
-
-def _foretells(given: tuple[Codes, int], of: tuple[Codes, int]) -> bool:
-    """Whether the rows with a level of the one, which occurs again, nearly all have one level of the other."""
-    (one, given_size), (other, size) = given, of
-    again = np.bincount(one, minlength=given_size)[one] > 1
-    keys, counts = np.unique(one[again] * size + other[again], return_counts=True)
-    if not keys.size:
-        return False
-    most = np.zeros(given_size, dtype=np.int64)
-    np.maximum.at(most, keys // size, counts)
-    rows, commonest = int(counts.sum()), int(np.bincount(other[again]).max())
-    return bool(rows - most.sum() <= _LEFT_OPEN * (rows - commonest)) and commonest < rows
+    columns = CodedColumns(coded)
+    wanted = np.array([name in lasting for name in columns.names], dtype=bool)
+    found: list[list[bool]] = bound(columns.codes, columns.sizes, wanted, _LEFT_OPEN).tolist()
+    return found
 
 
 NONE = Companions({}, {}, ())

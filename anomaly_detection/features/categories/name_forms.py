@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_detection.data.columns.table import Table, missing_in, objects_of
-from anomaly_detection.features.forms import Columns, form_of, written
+from anomaly_detection.features.forms import Columns, form_of, forms_of, written
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.texts.said import N_, Said
 
@@ -44,9 +44,13 @@ class NameForms(Columns):
         return found
 
     def _learn(self, column: Any) -> dict[str, int] | None:
-        forms = Counter(form_of(text) for text in _texts(column) if text is not None)
+        forms = Counter(forms_of([text for text in _texts(column) if text is not None]))
         most = max(forms, key=lambda form: forms[form], default="")
-        if not most or len(most) > _LONGEST or forms.total() - forms[most] > max(_MOST_OTHERS * len(column), 2.0):
+        if (
+            "#" not in most
+            or len(most) > _LONGEST
+            or forms.total() - forms[most] > max(_MOST_OTHERS * len(column), 2.0)
+        ):
             return None
         return dict(forms.most_common())
 

@@ -256,9 +256,17 @@ def _keys(X: Table, name: str) -> tuple[Keys, Bools]:
     return (keys_by_column if coded else name_keys_by_column)(X, [name])[name], ~X.isna(name)
 
 
-def _said(X: Table, one: Owned) -> Iterator[tuple[int, Codes, Keys, Keys]]:
-    """Of each column its place, the rows that have it and a document, and keys of the document there, and the cell."""
+def _said(X: Table, one: Owned, again: bool = False) -> Iterator[tuple[int, Codes, Keys, Keys]]:
+    """Of each column its place, the rows that have it and a document, and keys of the document there, and the cell.
+
+    Only of documents that come `again`, if so.
+    """
     keys, given = _keys(X, one.name)
+    if again:
+        given = given.copy()
+        given[given] = repeats_of(keys[given]) > 0
+        if not given.any():
+            return
     for i, (name, cells) in enumerate(keys_by_column(X, one.columns).items()):
         rows = np.flatnonzero(given & ~X.isna(name))
         documents = mixed(keys[rows] ^ column_key(one.name) ^ column_key(name))
@@ -268,7 +276,7 @@ def _said(X: Table, one: Owned) -> Iterator[tuple[int, Codes, Keys, Keys]]:
 def _differ_here(X: Table, one: Owned) -> Bools:
     """In which columns each record is none of the larger part of its document's records here, shape (n, columns)."""
     found = np.zeros((len(X), len(one.columns)), dtype=bool)
-    for i, rows, documents, cells in _said(X, one):
+    for i, rows, documents, cells in _said(X, one, again=True):
         several, alike = repeats_of(documents) + 1, repeats_of(cells) + 1
         found[rows, i] = (several > 1) & (2 * alike <= several)
     return found

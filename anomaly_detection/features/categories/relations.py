@@ -27,6 +27,7 @@ from anomaly_detection.features.compiled.combinations import pair_counts
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.forms import worth_less_of_one
 from anomaly_detection.features.group import FeatureSource, Range, Row
+from anomaly_detection.features.numbers.history import UNSURE
 from anomaly_detection.features.repeats.coincidences import combined, keys_by_column
 from anomaly_detection.features.repeats.transactions import Transactions, find_transactions
 from anomaly_detection.progress import steps
@@ -42,7 +43,6 @@ _LEAST_GAIN = 0.05  # in nats a row
 _MOST_LEVELS = 0.7
 _KEPT = 2
 _SAMPLE = 5_000
-_LARGEST_TABLE = 1_000_000
 _MOST_OTHERS = 0.5  # of the records with the given level and another: what they have is told
 _LEAST_COUNT = 0.3  # of others with a level that occurred once
 
@@ -126,7 +126,7 @@ class Relations(LevelPairs):
         self.relations_: list[Relation] = []
         transactions = find_transactions(X, [*categories, *self.keys], self.dates)
         if transactions is not None:
-            transactions = transactions[0], transactions[1][::step]
+            transactions = transactions[0], np.unique(transactions[1][::step], return_inverse=True)[1]
         for of in steps(list(coded), "comparing categories"):
             chosen = self._chosen(of, coded, transactions)
             for _, given, lent in sorted(chosen, reverse=True)[:_KEPT]:
@@ -281,28 +281,17 @@ def _likeliest(
     of: str, given: str, coded: dict[str, tuple[Codes, int]], transactions: Transactions | None
 ) -> tuple[float, float]:
     """How likely one column makes another at best, each row judged by the others, and what is lent then."""
+    from anomaly_detection.features.compiled.pairs import counted_pairs, lent_shares
+
     (codes, size), (others, other_size) = coded[of], coded[given]
     counts = np.bincount(codes, minlength=size)
     share = _share(counts[codes], 1, _new(counts), len(codes))
-    pair = others * size + codes
-    both, rows = _counted(pair, size * other_size), _counted(others, other_size)
     # What a transaction has in common, its own column tells.
-    apart = None if transactions is None or transactions[0] == given else transactions[1]
-    own, beside = _within(apart, pair, size * other_size), _within(apart, others, other_size)
-    return max((float(np.mean(np.log((both - own + lent * share) / (rows - beside + lent)))), lent) for lent in _LENT)
-
-
-def _within(transactions: Codes | None, keys: Codes, size: int) -> Codes | int:
-    """How many rows of its own transaction have each row's key, itself among them."""
-    return 1 if transactions is None else _counted(transactions * size + keys, (int(transactions.max()) + 1) * size)
-
-
-def _counted(keys: Codes, size: int) -> Codes:
-    """How many rows have each row's key."""
-    if size <= _LARGEST_TABLE:
-        return np.bincount(keys, minlength=size)[keys]
-    _, place, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    return np.asarray(counts[place], dtype=np.int64)
+    apart = np.zeros(0, dtype=np.int64) if transactions is None or transactions[0] == given else transactions[1]
+    both, rows = counted_pairs(others, other_size, codes, size, apart)
+    nearly = lent_shares(both, rows, share, np.array(_LENT))
+    promising = (lent for lent, likely in zip(_LENT, nearly.tolist(), strict=True) if likely >= nearly.max() - UNSURE)
+    return max((float(np.mean(np.log((both + lent * share) / (rows + lent)))), lent) for lent in promising)
 
 
 @dataclass(frozen=True)

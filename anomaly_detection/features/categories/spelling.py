@@ -167,14 +167,14 @@ class _Neighbours:
     def have(self, names: Sequence[str]) -> Bools:
         """Whether any known text is one slip away from each of these known ones, or the same written otherwise."""
         found = np.zeros(len(names), dtype=bool)
-        otherwise = [len(self._written.get(_plainly(name), ())) > 1 for name in names]
+        otherwise = {name for alike in self._written.values() if len(alike) > 1 for name in alike}
         for places in _by_length(names):
             own = _Hashes.of([names[i] for i in places])
             turned = (self._whole.counts(own.turned) > 0) & (own.turned != own.whole[:, None])
             near = (self._beside.counts(own.beside) > 1).any(axis=1) | turned.any(axis=1)
             near |= (self._longer.counts(own.whole) > 0) | (self._whole.counts(own.without) > 0).any(axis=1)
             found[places] = near if _SHORTEST - 1 <= len(names[places[0]]) <= _LONGEST + 1 else False
-        return found | np.array(otherwise, dtype=bool)
+        return found | np.array([name in otherwise for name in names], dtype=bool)
 
     def of(self, name: str) -> str | None:
         """A known text other than `name` that is the same written otherwise, or one slip away; the alphabet's first."""

@@ -8,7 +8,15 @@ import numpy as np
 
 from mlx_iforest.compiled_code import compiled
 
-__all__ = ["by_group", "distances_at", "explained_shares", "judged_by_others", "pair_shares", "pairwise_sum"]
+__all__ = [
+    "by_group",
+    "distances_at",
+    "explained_shares",
+    "judged_by_others",
+    "pair_shares",
+    "pairwise_sum",
+    "shares_of_variance",
+]
 
 
 @compiled()
@@ -213,8 +221,28 @@ def pair_shares(
     out, between = np.full(len(columns), -1.0), np.empty(n)
     mine, ranks = first[given], ranks[given]
     by_pair, starts = by_group(np.arange(n), mine, groups)
+    counts, sums = np.zeros(n, np.int64), np.zeros(n)
     for column in range(len(columns)):
         if not wanted[column]:
+            continue
+        possible = groups * sizes[column]
+        if possible <= n:
+            # A table of all pairs, which adds up in the same order.
+            for i in range(n):
+                code = columns[column, given[i]]
+                if code < 0 or code >= sizes[column]:
+                    raise IndexError("a code is outside its groups")
+                pair = mine[i] * sizes[column] + code
+                counts[pair] += 1
+                sums[pair] += ranks[i]
+            used = 0
+            for pair in range(possible):
+                if counts[pair] > 0:
+                    between[used] = sums[pair] * sums[pair] / counts[pair]
+                    used += 1
+                counts[pair], sums[pair] = 0, 0.0
+            if used <= most:
+                out[column] = _share(between, used, n, total, floor)
             continue
         # Pairs in ascending order, the rows of each in theirs.
         others = columns[column][given]
@@ -235,4 +263,49 @@ def pair_shares(
             begin = end
         if used <= most:
             out[column] = _share(between, used, n, total, floor)
+    return out
+
+
+@compiled()
+def shares_of_variance(values: Any, columns: Any, sizes: Any) -> Any:
+    """The share of the values' variance that each column's groups explain, nearly, shape (columns,).
+
+    -1 where there are two rows a group or fewer, or nothing varies.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n,)
+        Those that are not finite do not count.
+    columns : ndarray of int32, shape (columns, n)
+        Each row's group, -1 for none.
+    sizes : ndarray of int64, shape (columns,)
+        Groups of each column; a code beyond them raises an IndexError.
+    """
+    out, middle, known = np.full(len(columns), -1.0), 0.0, 0
+    for value in values:
+        if np.isfinite(value):
+            middle += value
+            known += 1
+    middle /= max(known, 1)
+    for column in range(len(columns)):
+        counts, sums = np.zeros(sizes[column], np.int64), np.zeros(sizes[column])
+        squares, summed, n = 0.0, 0.0, 0
+        for i in range(len(values)):
+            code = columns[column, i]
+            if code >= sizes[column]:
+                raise IndexError("a code is outside its groups")
+            if code >= 0 and np.isfinite(values[i]):
+                off = values[i] - middle
+                counts[code] += 1
+                sums[code] += off
+                squares += off * off
+                summed += off
+                n += 1
+        left = squares
+        for code in range(sizes[column]):
+            if counts[code] > 0:
+                left -= sums[code] * sums[code] / counts[code]
+        total = squares - summed * summed / max(n, 1)
+        if n > 2 * sizes[column] and total > 0:
+            out[column] = 1.0 - (left / (n - sizes[column])) / (total / (n - 1))
     return out

@@ -24,6 +24,7 @@ from anomaly_detection.features.dates.derived import (
 )
 from anomaly_detection.features.numbers.amounts import amount_kind
 from anomaly_detection.features.numbers.bounds import bounded
+from anomaly_detection.features.numbers.quantiles import median, quantiles
 
 __all__ = ["find_calendar", "find_derived", "find_durations", "find_levels", "find_ratios"]
 
@@ -94,7 +95,7 @@ def find_durations(records: Any, dates: Sequence[str]) -> list[Duration]:
         gap = gap[~np.isnan(gap)]
         if len(gap) < max(5, 0.05 * len(table)) or np.all(gap == gap[0]):
             continue
-        low, middle, high = np.quantile(gap, [0.1, 0.5, 0.9])
+        low, middle, high = quantiles(gap, [0.1, 0.5, 0.9])
         pair = Duration(second, first) if middle < 0 else Duration(first, second)
         edges.append((high - low, position, pair))
     kept: list[Duration] = []
@@ -164,7 +165,7 @@ def _spread(values: Floats) -> float:
     present = values[~np.isnan(values)]
     if len(present) < 5:
         return float("nan")
-    low, high = np.quantile(present, [0.1, 0.9])
+    low, high = quantiles(present, [0.1, 0.9])
     return float(high - low)
 
 
@@ -191,7 +192,7 @@ def _find_products(table: Table, logs: dict[str, Floats]) -> list[Product]:
             least = max(10, 0.05 * len(gap))
             if present.sum() < least:
                 continue
-            middle = float(np.median(gap[present]))
+            middle = median(gap[present])
             near = float((np.abs(gap[present] - middle) < 0.05).mean())
             # Both factors have to matter, or the product is a ratio of two columns and a constant.
             if near < 0.6 or min(_spread(logs[name][present]) for name in (first, second)) < 0.2:

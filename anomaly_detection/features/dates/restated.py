@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import isnan
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from anomaly_detection.data.columns.table import Coded, Table, as_table, factorized
 from anomaly_detection.features.clauses import short, times_seen
@@ -111,10 +112,13 @@ class Restated(FeatureGroup):
         self.n_rows_ = len(X)
         self.restatings_: list[Restating] = []
         for column, (part, date) in (self.restated or {}).items():
-            pairs = pd.DataFrame({"part": part_of(X.dates(date), part), "text": _texts(X[column])}).dropna()
-            counts = pairs.value_counts(sort=False).reset_index().sort_values(["part", "count", "text"])
-            most = counts.drop_duplicates("part", keep="last")
-            found = Restating(column, part, date, most["part"].to_numpy(dtype=np.float64), most["text"].tolist())
+            most: dict[float, tuple[int, str]] = {}
+            pairs = zip(part_of(X.dates(date), part).tolist(), _texts(X[column]), strict=True)
+            for (own, text), count in Counter(pairs).items():
+                if not isnan(own) and text is not None:
+                    most[own] = max(most.get(own, (0, "")), (count, text))
+            said = [most[own][1] for own in sorted(most)]
+            found = Restating(column, part, date, np.array(sorted(most), dtype=np.float64), said)
             self.restatings_.append(replace(found, breaches=int(found.broken(X).sum())))
         return self
 

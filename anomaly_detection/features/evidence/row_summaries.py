@@ -131,7 +131,7 @@ class RowSummaries:
         summaries = memory.summaries.copy()
         for start in range(0, len(moved), _ROWS):
             some = moved[start : start + _ROWS]
-            summaries[some, -1] = taught.total(taught.of(self._as_remembered(memory, some)[:, : len(self.kept_)]))
+            summaries[some, -1] = taught.total(self._evidence_remembered(memory, some))
         return replace(memory, summaries=summaries)
 
     def _as_remembered(self, memory: Memory, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
@@ -140,16 +140,26 @@ class RowSummaries:
         found[np.arange(len(rows))[:, None], memory.places[rows]] = memory.values[rows]
         return np.hstack([found, memory.summaries[rows]])
 
-    def remembered_rows(self, most: int) -> npt.NDArray[np.float32] | None:
-        """About the features of `most` training rows, each judged by the others; None where none are remembered.
+    def _evidence_remembered(self, memory: Memory, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Evidence of rows of a memory: that of all else is as in any other row."""
+        usual, odd = _told(self)
+        found = np.tile(usual, (len(rows), 1))
+        found[np.arange(len(rows))[:, None], memory.places[rows]] = odd[rows]
+        return found
+
+    def remembered_rows(self, most: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None:
+        """About the features of `most` training rows, each judged by the others, and their evidence.
+
+        None where none are remembered, or no evidence is weighed.
 
         Of more they are a random part, for their order is that of digests.
         """
         memory = self.remembered_
-        if memory is None:
+        if memory is None or self.evidence_ is None:
             return None
         n = len(memory.keys)
-        return self._as_remembered(memory, np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.int64)))
+        rows = np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.int64))
+        return self._as_remembered(memory, rows), self._evidence_remembered(memory, rows)
 
     @cached_property
     def _excuses(self) -> Excuses:
@@ -278,3 +288,20 @@ class RowSummaries:
 _forest_features: Kept[RowSummaries, npt.NDArray[np.int64]] = Kept(
     lambda features: np.flatnonzero(for_the_forest(features.feature_sources_[: len(features.kept_)]))
 )
+
+
+def _tell(features: RowSummaries) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """The evidence of a usual row, shape (n_features,), and that of what stood out in those that are remembered."""
+    memory, evidence = features.remembered_, features.evidence_
+    assert memory is not None
+    assert evidence is not None
+    odd = np.empty(memory.values.shape, dtype=np.float32)
+    for start in range(0, len(odd), _ROWS):
+        some = np.arange(start, min(start + _ROWS, len(odd)))
+        found = evidence.of(features._as_remembered(memory, some)[:, : len(features.kept_)])
+        odd[some] = np.take_along_axis(found, memory.places[some].astype(np.int64), axis=1)
+    return evidence.of(features.usual_[None])[0], odd
+
+
+# Each verdict weighs it up anew, and finding it out takes longer.
+_told: Kept[RowSummaries, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] = Kept(_tell)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from anomaly_detection.data.columns.table import Table
 from anomaly_detection.features.clauses import tells_place
 from anomaly_detection.features.numbers.bounds import bounded
-from anomaly_detection.features.numbers.history import LEAST_ROWS, learn_history
+from anomaly_detection.features.numbers.history import LEAST_ROWS, likelihood
 from anomaly_detection.features.numbers.numeric_values import Scale, choose_scale
 from anomaly_detection.features.numbers.ordered import CodedColumns, Ordered
 
@@ -76,7 +76,7 @@ class ContextSearch:
         return kept + [(per, one.columns, scale) for per, one in self._best_quotients(name, scale, free, least)]
 
     def _alone(self, values: Ordered) -> float:
-        return float(np.mean(_densities(values, np.zeros(len(self._rows), dtype=np.int64), 1)[0]))
+        return likelihood(values, np.zeros(len(self._rows), dtype=np.int32), 1)
 
     def _best_quotients(self, name: str, scale: Scale, free: Bools, least: float) -> list[tuple[str, _Grouping]]:
         """The quotient whose best grouping leaves least open: divisor and grouping, where it is likelier than `least`.
@@ -129,16 +129,16 @@ class ContextSearch:
         shares = np.where(free, values.explained_shares(columns, free), 0.0)
         order = np.argsort(-shares, kind="stable")[: min(_SCREENED, int((shares > 0).sum()))]
         found: list[_Grouping] = []
-        best: tuple[float, int, Floats] | None = None
+        best: tuple[float, int] | None = None
         for i in order.tolist():
-            each, alone = _densities(values, columns.codes[i].astype(np.int64), int(columns.sizes[i]))
-            likely = float(np.mean(each))
-            found.append(_Grouping(likely, float(alone.mean()), (names[i],)))
+            codes, size = columns.codes[i], int(columns.sizes[i])
+            likely = likelihood(values, codes, size)
+            found.append(_Grouping(likely, float(_are_alone(values, codes, size).mean()), (names[i],)))
             if best is None or likely > best[0]:
-                best = likely, i, each
+                best = likely, i
         if best is None:
             return []
-        _, first, by_first = best
+        first = best[1]
         wanted = free.copy()
         wanted[first] = False
         most = _MOST_PAIRS * len(values)
@@ -147,13 +147,15 @@ class ContextSearch:
         tried = 0
         for _, other, i in second:
             both = columns.codes[first].astype(np.int64) * columns.sizes[i] + columns.codes[i]
-            used, codes = np.unique(both, return_inverse=True)
+            used, place = np.unique(both, return_inverse=True)
             if len(used) <= _NO_FINER * columns.sizes[first]:
                 continue
             tried += 1
-            each, alone = _densities(values, codes, len(used))
+            codes = place.astype(np.int32)
+            alone = _are_alone(values, codes, len(used))
             # Where a row is alone in a pair, the first column's level judges it.
-            likely = float(np.mean(np.where(alone, by_first, each)))
+            likely = likelihood(values, codes, len(used), ~alone)
+            likely += likelihood(values, columns.codes[first], int(columns.sizes[first]), alone)
             found.append(_Grouping(likely, float(alone.mean()), (names[first], other)))
             if tried == _PAIRS:
                 break
@@ -208,12 +210,10 @@ class _Divisor:
             return bounded(np.where(under > 0, self.values[::step] / under, np.nan))
 
 
-def _densities(values: Ordered, codes: Codes, groups: int) -> tuple[Floats, Bools]:
-    """The logarithm of each value's density in a grouping, and which values are alone in their groups."""
-    learned = learn_history(values, codes, groups, quickly=True)
-    if learned is None:
-        return np.full(len(values), -np.inf), np.ones(len(values), dtype=bool)
-    return learned[1], (learned[0].count == 1)[values.of(codes)]
+def _are_alone(values: Ordered, codes: npt.NDArray[np.int32], groups: int) -> Bools:
+    """Which of the values have no other in their group."""
+    own = values.of(codes)
+    return np.asarray(np.bincount(own, minlength=groups)[own] == 1)
 
 
 def _middle(values: Floats) -> Floats:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from anomaly_detection.data.columns.levels import Kept, Levels, vocabulary
 from anomaly_detection.data.columns.table import Table, as_table
@@ -21,6 +22,7 @@ from anomaly_detection.features.numbers.design import Design
 from anomaly_detection.features.numbers.grouped import robust_scale
 from anomaly_detection.features.numbers.numeric_group import ComparingGroup
 from anomaly_detection.features.numbers.numeric_values import Scale, apply_scales, choose_scale, is_flag
+from anomaly_detection.features.numbers.quantiles import median, quantiles
 from anomaly_detection.progress import steps
 from anomaly_detection.texts.said import N_, Said, say
 
@@ -35,9 +37,16 @@ _LEAST_ROWS = 100
 _SCREENED_ROWS = 1_000
 _SCREENED_AT_ONCE = 256
 _CELLS = 10_000_000
-_FARTHEST = 1e6  # spreads from the centre that foretell anything more
+_FARTHEST = 8.0  # spreads from the centre that foretell anything more
 _FARTHEST_JUDGED = 1e30
+_WILD = 30.0  # times
 _MOVES = 0.2  # spreads: what moves an estimate by less is not named
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """Those that have threads of their own; to look for them takes longer than a small table's matrices."""
+    return ThreadpoolController()
 
 
 @dataclass
@@ -107,8 +116,8 @@ class Expectation(ComparingGroup):
             present = scaled[~np.isnan(scaled)]
             if present.size < _LEAST_ROWS or robust_scale(present) == 0.0:
                 continue
-            low, high = np.quantile(present, [0.001, 0.999])
-            self.centres_[name] = (float(np.median(present)), robust_scale(present), float(low), float(high))
+            low, high = quantiles(present, [0.001, 0.999])
+            self.centres_[name] = (median(present), robust_scale(present), float(low), float(high))
         found = {name: Levels(sample[name]) for name in self.categories}
         self.levels_ = {name: one for name, one in found.items() if 1 < len(one) <= len(sample) / 20}
         for name in determined(sample, self.levels_):
@@ -130,7 +139,7 @@ class Expectation(ComparingGroup):
             gram = design.gram(np.ones(len(sample), dtype=bool))
             made = (self._fit_target(name, sample, design, gram) for name in self.centres_)
         # Matrices of some hundred columns: threads would wait for each other longer than they work.
-        with threadpool_limits(1, "blas"):
+        with _libraries().limit(limits=1, user_api="blas"):
             self.targets_ += [target for target in made if target is not None]
         return self
 
@@ -311,12 +320,12 @@ class Expectation(ComparingGroup):
 
     def told_beside(self, X: Table, target: int, row: int = 0) -> tuple[str, ...]:
         """`FeatureGroup.told_beside`: the columns that move the estimate most, at most three."""
-        moved = X.made((self, target), lambda: self._moved(X, target))[row].tolist()
+        moved = X.made((self, target), lambda: self._moved(X, target))[row]
         # What moves less never is among the strongest that are named, whatever rounding does.
-        near = [place for place, by in enumerate(moved) if by > 0.9 * _MOVES]
-        strongest = sorted(near, key=lambda place: -round(moved[place], 9))[:3]
-        names = [*self.centres_, *self.levels_]
-        return tuple(names[place] for place in strongest if moved[place] > _MOVES)
+        near = np.flatnonzero(moved > 0.9 * _MOVES)
+        ranked = [(-round(by, 9), place, by) for place, by in zip(near.tolist(), moved[near].tolist(), strict=True)]
+        names = _names(self)
+        return tuple(names[place] for _, place, by in sorted(ranked)[:3] if by > _MOVES)
 
     def _moved(self, X: Table, target: int) -> Floats:
         """How far each number and each category of the rows moves the estimate of a target, shape (n, columns)."""
@@ -375,7 +384,9 @@ class Expectation(ComparingGroup):
         at_most, at_least = (between is not None and end == usual for end in between or (usual, usual))
         if number(value) == number(usual) or (at_least and value > usual) or (at_most and value < usual):
             return say("%(subject)s does not go with %(told_by)s", subject=subject, told_by=told_by)
-        about = "" if at_least or at_most else say(": about %(usual)s", usual=measured(usual, unit))
+        # Of a value so far away the numbers beside it are odd as well, and nobody believes what they foretell.
+        is_wild = value * usual > 0 and not 1.0 / _WILD < value / usual < _WILD
+        about = "" if at_least or at_most or is_wild else say(": about %(usual)s", usual=measured(usual, unit))
         above = N_("%(subject)s is above what is expected from %(told_by)s%(about)s")
         below = N_("%(subject)s is below what is expected from %(told_by)s%(about)s")
         return say(above if value > usual else below, subject=subject, told_by=told_by, about=about)
@@ -425,4 +436,5 @@ class _Weights:
 
 
 _weights: Kept[Expectation, _Weights] = Kept(_Weights)
+_names: Kept[Expectation, list[str]] = Kept(lambda expectation: [*expectation.centres_, *expectation.levels_])
 _by_place: Kept[Expectation, dict[int, Floats]] = Kept(lambda expectation: {})

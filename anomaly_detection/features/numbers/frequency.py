@@ -148,14 +148,15 @@ class Frequency:
         keys, times = np.unique(others[::every] * len(different) + places, return_counts=True)
         count, mean = (keys // len(different)).astype(np.float64), different[keys % len(different)]
         best, total = -np.inf, float(np.sum(times * count))
+        spread = _RATES[:, None] * mean
+        often = count * np.log(spread)
         for shape in _SHAPES:
             constant = gammaln(count + shape) - gammaln(shape)
-            for rate in _RATES:
-                spread = rate * mean
-                each = constant + count * np.log(spread) - (count + shape) * np.log1p(spread / shape)
-                likely = float(np.sum(times * each)) - total * float(np.log(shape))
-                if likely > best:
-                    best, self.rate, self.shape = likely, float(rate), float(shape)
+            each = constant + often - (count + shape) * np.log1p(spread / shape)
+            likely = np.sum(times * each, axis=1) - total * float(np.log(shape))
+            at = int(np.argmax(likely))
+            if likely[at] > best:
+                best, self.rate, self.shape = float(likely[at]), float(_RATES[at]), float(shape)
 
 
 def follows_category(values: Floats, categories: Sequence[Codes]) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from anomaly_detection.features.numbers.quantiles import median
+
 __all__ = ["MAD_TO_SIGMA", "Sorted", "distance_of_others", "explained_share", "robust_scale"]
 
 Floats = npt.NDArray[np.float64]
@@ -21,8 +23,8 @@ def robust_scale(values: Floats) -> float:
     """Standard deviation as the median distance from the median tells it; by tails, then plainly, where that is 0."""
     if values.size == 0:
         return 0.0
-    distance = np.abs(values - np.median(values))
-    spread = MAD_TO_SIGMA * float(np.median(distance))
+    distance = np.abs(values - median(values))
+    spread = MAD_TO_SIGMA * median(distance)
     if spread == 0.0:
         spread = float(np.quantile(distance, 0.95)) / 1.96
     return spread if spread > 0.0 else float(values.std())

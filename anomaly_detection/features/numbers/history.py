@@ -15,20 +15,26 @@ import numpy.typing as npt
 
 from anomaly_detection.features.numbers.grouped import MAD_TO_SIGMA
 from anomaly_detection.features.numbers.ordered import Ordered
+from anomaly_detection.features.numbers.quantiles import median as middle
 
-__all__ = ["LEAST_ROWS", "History", "learn_history"]
+__all__ = ["LEAST_ROWS", "UNSURE", "History", "learn_history", "likelihood"]
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.int64]
 
 LEAST_ROWS = 10
 """Values that there must be."""
+
+UNSURE = 1e-9
+"""Nats: what is so much less likely is less likely, however it is added up."""
 
 _LENT_CENTRES = (0.02, 0.2, 1.0, 4.0)
 _LENT_SPREADS = (1.0, 4.0, 16.0, 64.0)
 _UNPROVEN = (1.0, 0.3, 0.1, 0.03)
 _USUAL = ((0.2, 4.0, 1.0), (0.02, 4.0, 0.1))
 """Rows that are lent to centres and to spreads, and `History.unproven`: of groups that scatter, of those that agree."""
+
 _RESOLUTION = 1e-3
 _SAMPLE = 20_000
 """Rows that decide how many are lent, at most."""
@@ -98,13 +104,9 @@ class History:
 
     def _likelihood(self, values: Floats, count: Any, median: Floats, spread: Floats) -> float:
         """The mean logarithm of the values' density."""
-        return float(np.mean(self._densities(values, count, median, spread)))
-
-    def _densities(self, values: Floats, count: Any, median: Floats, spread: Floats) -> Floats:
-        """The logarithm of each value's density."""
         scale = self._spread(count, spread)
         z = (values - self._centre(count, median)) / scale
-        return np.asarray(-np.log(scale) - 2.0 * np.log1p(z * z / 3.0))
+        return float(np.mean(-np.log(scale) - 2.0 * np.log1p(z * z / 3.0)))
 
     def _centre(self, count: Any, median: Floats) -> Floats:
         return np.asarray((count * median + self.lent_centre * self.centre) / (count + self.lent_centre))
@@ -121,10 +123,9 @@ def learn_history(
     codes: npt.NDArray[Any],
     groups: int,
     *,
-    quickly: bool = False,
     off_scale: Callable[[Floats], Floats] = np.asarray,
-) -> tuple[History, Floats, float] | None:
-    """Learn a `History`; give the deviations of the values by the others of their group, and the mean log density.
+) -> tuple[History, Floats] | None:
+    """Learn a `History`; give the deviations of the values by the others of their group.
 
     Parameters
     ----------
@@ -132,67 +133,74 @@ def learn_history(
         NaN where missing.
     codes : ndarray of integers, shape (n,)
         Groups from 0 to ``groups - 1``.
-    quickly : bool
-        Whether to take the usual numbers of rows that are lent, to compare contexts, in place of the likeliest; there
-        are the logarithms of the values' densities then, in place of deviations.
     off_scale : callable
         Turns values into the number's own units.
 
     Returns
     -------
-    (History, ndarray of float64 (n,), float), or None where there are too few values.
+    (History, ndarray of float64 (n,)), or None where there are too few values.
     """
+    from anomaly_detection.features.compiled.likelihoods import lent_likelihoods
+
     ordered = values if isinstance(values, Ordered) else Ordered(values)
     x = ordered.x
     if x.size < LEAST_ROWS:
         return None
-    centre = ordered.median
-    resolution = max(_RESOLUTION * ordered.robust_scale, 1e-9 * (1.0 + abs(centre)))
-    width = max(ordered.robust_scale, resolution)
+    centre, width, resolution = _of_all(ordered)
     grouped = ordered.within(codes, groups)
     x = grouped.values
     others, away, rest = grouped.by_others()
     others = np.where(rest > 0, others, centre)
     own_spread = MAD_TO_SIGMA * np.nan_to_num(away)
     several = rest >= 2
-    within = MAD_TO_SIGMA * float(np.median(np.abs(x - others)[several])) if several.any() else width
+    within = MAD_TO_SIGMA * middle(np.abs(x - others)[several]) if several.any() else width
     count = np.append(grouped.sizes, 0)
-    if quickly:
-        # To compare contexts, what is usual for new rows need not be known. All are summed up in the same order.
-        nothing = np.zeros(0)
-        judged = [*map(grouped.by_row, (x, rest, others, own_spread))]
-        tried = []
-        usual = (count, nothing, nothing, nothing, nothing, centre, width, within)
-        for lent_centre, lent_spread, unproven in _USUAL:
-            found = History(*usual, lent_centre, lent_spread, resolution, unproven=unproven)
-            densities = found._densities(*judged)
-            tried.append((found, densities, float(np.mean(densities))))
-        return max(tried, key=lambda one: one[2])
     median, spread, low, high = np.zeros((4, groups + 1))
     median[:-1], low[:-1], high[:-1] = (grouped.quantile(share) for share in (0.5, 0.05, 0.95))
     spread[:-1] = grouped.spread(median[:-1])
     some = slice(None, None, -(-len(x) // _SAMPLE))
     part = x[some], rest[some], others[some], own_spread[some]
-    best: tuple[float, History] | None = None
-    for lent_centre, lent_spread in product(_LENT_CENTRES, _LENT_SPREADS):
-        found = History(count, median, spread, low, high, centre, width, within, lent_centre, lent_spread, resolution)
-        likely = found._likelihood(*part)
-        if best is None or likely > best[0]:
-            best = likely, found
-    assert best is not None
-    for unproven in _UNPROVEN[1:]:
-        found = replace(best[1], unproven=unproven)
-        likely = found._likelihood(*part)
-        if likely > best[0]:
-            best = likely, found
-    best[1].of_new = groups == 1
+    usual = np.array(_LENT_CENTRES), np.array(_LENT_SPREADS)
+    nearly = lent_likelihoods(*part, centre, width, within, resolution, *usual).ravel()
+    likeliest = [
+        History(count, median, spread, low, high, centre, width, within, *lent, resolution)
+        for lent, likely in zip(product(_LENT_CENTRES, _LENT_SPREADS), nearly.tolist(), strict=True)
+        if not likely < nearly.max() - UNSURE
+    ]
+    found = likeliest[0] if len(likeliest) == 1 else max(likeliest, key=lambda one: one._likelihood(*part))
+    tried = [replace(found, unproven=unproven) for unproven in _UNPROVEN]
+    found = max(tried, key=lambda one: one._likelihood(*part))
+    found.of_new = groups == 1
     own = np.empty(len(x))
     for start in range(0, len(x), _ROWS):
         rows = slice(start, start + _ROWS)
-        own[rows] = best[1]._deviation(x[rows], rest[rows], others[rows], own_spread[rows])
-    best[1].told = np.array(
-        [np.append(grouped.quantile(share, off_scale), np.quantile(off_scale(x), share)) for share in (0.5, 0.05, 0.95)]
+        own[rows] = found._deviation(x[rows], rest[rows], others[rows], own_spread[rows])
+    shares = (0.5, 0.05, 0.95)
+    of_all = ordered.quantiles(shares, off_scale).tolist()
+    found.told = np.array(
+        [np.append(grouped.quantile(share, off_scale), one) for share, one in zip(shares, of_all, strict=True)]
     )
     deviations = np.full(len(ordered.present), np.nan)
     deviations[ordered.present] = grouped.by_row(own)
-    return best[1], deviations, best[0]
+    return found, deviations
+
+
+def likelihood(values: Ordered, codes: npt.NDArray[Any], groups: int, some: Bools | None = None) -> float:
+    """How likely groups make values by the usual numbers of rows that are lent, to compare contexts by.
+
+    Of `some` of the values that are there their part of the mean of all.
+    """
+    from anomaly_detection.features.compiled.likelihoods import grouped_likelihood
+
+    if len(values) < LEAST_ROWS:
+        return -np.inf
+    own = values.of(codes)
+    wanted = np.ones(len(values), dtype=bool) if some is None else some
+    given = (values.x, values.by_value, own, groups, *_of_all(values), MAD_TO_SIGMA)
+    return max(float(grouped_likelihood(*given, *usual, wanted)) for usual in _USUAL) / len(values)
+
+
+def _of_all(values: Ordered) -> tuple[float, float, float]:
+    """Median, robust spread and resolution of all values."""
+    resolution = max(_RESOLUTION * values.robust_scale, 1e-9 * (1.0 + abs(values.median)))
+    return values.median, max(values.robust_scale, resolution), resolution

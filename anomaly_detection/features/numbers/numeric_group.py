@@ -104,7 +104,7 @@ class NumericGroup(FeatureGroup):
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`: how much more or less than usual."""
-        if pd.isna(value):
+        if value is None or value != value:
             return say("%(column)s is missing", column=source.columns[0])
         value, usual = float(value), float(usual)
         if len(source.columns) == 1:

@@ -13,6 +13,7 @@ from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.group import side_by_side
 from anomaly_detection.features.numbers.bounds import LARGEST, bounded
 from anomaly_detection.features.numbers.numeric_group import NumericGroup
+from anomaly_detection.features.numbers.quantiles import median, quantiles
 
 __all__ = ["Durations", "NumericValues", "Ratios", "Scale", "apply_scales", "choose_scale"]
 
@@ -103,10 +104,10 @@ def choose_scale(values: Floats) -> Scale:
     positive = x[x > 0]
     if len(positive) < max(3, 0.3 * len(x)) or (x < 0).mean() > 0.001:
         return Scale()
-    low, middle, high = np.quantile(positive, [0.05, 0.5, 0.95])
+    lowest, low, middle, high = quantiles(positive, [0.01, 0.05, 0.5, 0.95])
     if np.log(high) <= np.log(low):
         return Scale()
-    floor = max(float(np.quantile(positive, 0.01)) / 10.0, _SMALLEST_FLOOR)
+    floor = max(float(lowest) / 10.0, _SMALLEST_FLOOR)
     if high > _LARGEST_FEATURE or high < 1.0 / _LARGEST_FEATURE:
         return Scale(floor)
     lean = (high + low - 2 * middle) / (high - low)
@@ -182,4 +183,4 @@ class Ratios(NumericValues):
 def _median(values: Floats) -> float:
     # Two in the middle are added up.
     present = np.clip(values[~np.isnan(values)], -_LARGEST_HALF, _LARGEST_HALF)
-    return float(np.median(present)) if present.size else float("nan")
+    return median(present) if present.size else float("nan")

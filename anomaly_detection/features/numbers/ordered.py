@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_detection.features.numbers.grouped import MAD_TO_SIGMA, robust_scale
+from anomaly_detection.features.numbers.quantiles import Places
 
 __all__ = ["CodedColumns", "Grouped", "Ordered"]
 
@@ -83,6 +84,11 @@ class Ordered:
         """Of the values."""
         n = len(self)
         return float((self._sorted[(n - 1) // 2] + self._sorted[n // 2]) / 2.0 if n % 2 == 0 else self._sorted[n // 2])
+
+    def quantiles(self, shares: Sequence[float], turned: Callable[[Floats], Floats]) -> Floats:
+        """`numpy.quantile` of the values `turned`, which keeps their order, shape (shares,)."""
+        places = Places(len(self), shares)
+        return places.between(turned(self._sorted[places.low]), turned(self._sorted[places.high]))
 
     @cached_property
     def robust_scale(self) -> float:

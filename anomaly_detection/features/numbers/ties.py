@@ -19,6 +19,7 @@ from anomaly_detection.features.dates.derived import Duration
 from anomaly_detection.features.forms import SELDOM, seldom, worth_less_together
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.numbers.bounds import bounded
+from anomaly_detection.features.numbers.quantiles import median
 from anomaly_detection.texts.said import Day, Said, say
 
 __all__ = ["Tie", "Ties"]
@@ -187,10 +188,11 @@ def _found(X: Table, numbers: Sequence[str], dates: Sequence[str]) -> Iterator[T
     values = {name: bounded(X.numbers(name)) for name in numbers[:MOST_PARTNERS]}
     several = {name: own for name, own in values.items() if len(np.unique(own[~np.isnan(own)])) >= _FEWEST_VALUES}
     steps = {name: rounding(own) for name, own in several.items()}
+    largest = {name: np.argsort(-np.abs(own), kind="stable") for name, own in several.items()}
     apart: list[str] = []
     for name, own in several.items():
         for other in apart:
-            factor = _factor(own, several[other])
+            factor = _factor(own, several[other], largest[other])
             if factor is None:
                 continue
             # As whole a factor as there is: the larger is told by the smaller.
@@ -223,13 +225,13 @@ def _found(X: Table, numbers: Sequence[str], dates: Sequence[str]) -> Iterator[T
             known.append(name)
 
 
-def _factor(values: Floats, of: Floats) -> float | None:
-    """So many times another column a column is, where its largest numbers tell; 1 where both are the same."""
-    both = np.flatnonzero(~np.isnan(values) & ~np.isnan(of) & (of != 0))
-    if len(both) < _FEWEST:
+def _factor(values: Floats, of: Floats, largest: npt.NDArray[np.intp]) -> float | None:
+    """So many times another column a column is, where its `largest` numbers tell; 1 where both are the same."""
+    both = ~np.isnan(values) & ~np.isnan(of) & (of != 0)
+    if np.count_nonzero(both) < _FEWEST:
         return None
-    largest = both[np.argsort(-np.abs(of[both]), kind="stable")[:_LARGEST]]
-    factor = float(np.median(values[largest] / of[largest]))
+    largest = largest[both[largest]][:_LARGEST]
+    factor = median(values[largest] / of[largest])
     if abs(factor - 1.0) <= _EXACTLY:
         return 1.0
     return factor if factor else None

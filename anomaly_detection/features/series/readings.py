@@ -235,17 +235,19 @@ class Readings(FeatureGroup):
     ) -> npt.NDArray[np.float32]:
         single = np.zeros(values.shape)
         for i, frequency in enumerate(self.frequencies_.values()):
-            if others[:, i].any():
-                x = np.nan_to_num(values[:, i])
+            rows = np.flatnonzero(others[:, i])
+            if len(rows):
+                x, alike, among = np.nan_to_num(values[rows, i]), others[rows, i], compared[rows, i]
                 often = np.minimum(frequency.by_density(x) + frequency.seen(x) / (frequency.values + 1.0), 1.0)
-                expected = often * compared[:, i]
-                single[:, i] = frequency.evidence(others[:, i], expected, compared[:, i])
-                odd = np.flatnonzero(single[:, i] > _ODD)
+                expected = often * among
+                found = frequency.evidence(alike, expected, among)
+                odd = np.flatnonzero(found > _ODD)
                 if len(odd):
                     around, their_spans = beside()
-                    near = near_values(values[odd, i], spans[odd], around[:, i], their_spans, frequency.step)
+                    near = near_values(x[odd], spans[rows[odd]], around[:, i], their_spans, frequency.step)
                     expected[odd] = np.maximum(expected[odd], near)
-                    single[odd, i] = frequency.evidence(others[odd, i], expected[odd], compared[odd, i])
+                    found[odd] = frequency.evidence(alike[odd], expected[odd], among[odd])
+                single[rows, i] = found
                 if compared[:, i].mean() > _DENSER * frequency.compared:
                     single[:, i] -= _of_density(single[:, i], others[:, i], frequency)
         return self._out(single, agreed, by_chance, together)
@@ -312,10 +314,11 @@ class Readings(FeatureGroup):
     def _counts(self, values: Floats, spans: Codes) -> tuple[Codes, Floats]:
         """How many others of its span have each value, and how many have any; both (n, columns)."""
         others, compared = np.zeros(values.shape, dtype=np.int64), np.zeros(values.shape)
+        spans = pd.factorize(spans)[0]
         for i, keys in enumerate(self._cells(values, spans)):
             given = keys > 0
             others[given, i] = repeats_of(keys[given])
-            compared[given, i] = others_of(spans[given])
+            compared[given, i] = (np.bincount(spans[given]) - 1)[spans[given]]
         return others, compared
 
     def _out(self, single: Floats, agreed: Codes, by_chance: Floats, compared: Floats) -> npt.NDArray[np.float32]:

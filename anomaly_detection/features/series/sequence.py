@@ -27,6 +27,7 @@ from anomaly_detection.features.clauses import (
 from anomaly_detection.features.dates.spans import day_text, days_of, moments_of
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.numbers.bounds import bounded
+from anomaly_detection.features.numbers.quantiles import quantiles
 from anomaly_detection.texts.said import N_, Figure, Said, say
 
 __all__ = ["Neighbours", "Runs", "Series"]
@@ -42,6 +43,9 @@ _FORETOLD = 0.5
 _SCREENED, _FEWEST_SCREENED = 1_000, 500
 _MAY_BE_FORETOLD = 0.8
 """The same, as some thousand rows show it."""
+
+_SEVERAL, _MAY_BE_AT_ALL = 4, 0.95
+"""Every so many of these rows, and the same as they show it: most ways need no further look."""
 
 _FOLLOWING = 0.5
 """The least rank correlation with the row above of numbers that follow it."""
@@ -184,7 +188,7 @@ def _distances(values: Floats, middles: Floats) -> tuple[float, float]:
 
 
 def _half_and_most(away: Floats) -> tuple[float, float]:
-    half, most = np.quantile(away, [0.5, 0.9]) if away.size >= _FEWEST_TOGETHER else (np.nan, np.nan)
+    half, most = quantiles(away, [0.5, 0.9]) if away.size >= _FEWEST_TOGETHER else (np.nan, np.nan)
     return float(half), float(most)
 
 
@@ -253,22 +257,29 @@ class _Ways:
         self.ways = [_Way(X, by, levels) for by, levels in known if levels is None or 1 < len(levels) <= most]
         self._step = n // _SCREENED
         if self._step > 1:
-            parts = [way.windows(self._step) for way in self.ways]
-            self._own, self._any = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+            # Those in the order and those in the mixed one, shape (2, ways, m, 5).
+            self._windows = np.array([way.windows(self._step) for way in self.ways]).swapaxes(0, 1)
 
     def promising(self, values: Floats) -> list[_Way]:
         """The ways in which some of the rows look as if those around foretold them; nearly all are far from it."""
-        from anomaly_detection.features.compiled.neighbours import distances_in_windows
-
         if self._step <= 1:
             return self.ways
+        places = np.arange(len(self.ways))
+        for every, least in ((_SEVERAL, _MAY_BE_AT_ALL), (1, _MAY_BE_FORETOLD)):
+            places = places[self._are_near(values, places, every, least)]
+        return [self.ways[place] for place in places.tolist()]
+
+    def _are_near(self, values: Floats, places: Codes, every: int, least: float) -> npt.NDArray[np.bool_]:
+        from anomaly_detection.features.compiled.neighbours import distances_in_windows
+
+        some = self._windows[:, places, ::every]
+        shape = some.shape[1:3]
         (half, most, few), (apart, widest, fewer) = (
-            _middle_and_far(distances_in_windows(values, rows).reshape(len(self.ways), -1))
-            for rows in (self._own, self._any)
+            _middle_and_far(distances_in_windows(values, rows.reshape(-1, 2 * _REACH + 1)).reshape(shape))
+            for rows in some
         )
-        near = (half <= _MAY_BE_FORETOLD * apart) & (most <= _MAY_BE_FORETOLD * widest)
-        near |= np.minimum(few, fewer) < _FEWEST_SCREENED
-        return [way for way, is_near in zip(self.ways, near.tolist(), strict=True) if is_near]
+        near = (half <= least * apart) & (most <= least * widest)
+        return np.asarray(near | (np.minimum(few, fewer) < _FEWEST_SCREENED // every), dtype=bool)
 
 
 def _middle_and_far(away: Floats) -> tuple[Floats, Floats, Codes]:

@@ -129,7 +129,8 @@ def subject_of(judge: Judge | None, alert: Mapping[str, Any]) -> tuple[str, str]
     first reason judges; None where there is neither.
     """
     values = alert["record"]
-    names = [name for name in values if name_tokens(name) & _PARTIES]
+    # "Vendor" names it sooner than "Vendor INCO Term" does.
+    names = sorted((name for name in values if name_tokens(name) & _PARTIES), key=lambda name: len(name_tokens(name)))
     for reason in alert["reasons"][:1]:
         names += () if judge is None else judge.group_of(reason["feature"])
     shown = [name for name in names if not hides(name)]

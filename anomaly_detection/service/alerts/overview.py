@@ -216,8 +216,10 @@ def _by_field(connection: Connection, whose: Any, since: str, until: str, by: Se
     for body, amount in connection.execute(query):
         fields = orjson.loads(body)
         for field, counted in counts.items():
-            value = fields.get(field)
-            named = None if value is None else str(value)[:255]
+            if field not in fields:
+                # As in every record of a stream without such a column.
+                continue
+            named = None if fields[field] is None else str(fields[field])[:255]
             counted[named] += 1
             if amount is not None:
                 amounts[field, named].append(amount)

@@ -107,6 +107,7 @@ class Listing:
             Parameter("sort", "The order.", choice(*self.sorts), default),
             Parameter("limit", "Rows of a page.", {"type": "integer", "minimum": 1, "maximum": _MOST}, 50),
             Parameter("after", "`next` of the page before.", TEXT),
+            Parameter("before", "A place as `after` takes it: the rows before that, the nearest first.", TEXT),
             Parameter(
                 "total", "Whether to count all rows that are asked for; of millions that takes long.", FLAG, False
             ),
@@ -134,15 +135,20 @@ class Listing:
         column, falls = self.sorts[query["sort"]]
         asked = self.filtered(connection, query)
         by = [self.key] if column is self.key else [column, self.key]
-        if query["after"]:
-            place = _place(query["after"], column)[-len(by) :]
+        falls ^= bool(query["before"])
+        if beside := query["after"] or query["before"]:
+            place = _place(beside, column)[-len(by) :]
             here, there = (by[0], place[0]) if len(by) == 1 else (tuple_(*by), tuple_(*place))
             asked = asked.where(here < there if falls else here > there)
         asked = asked.order_by(*(each.desc() if falls else each.asc() for each in by)).limit(limit + 1)
         rows = list(connection.execute(asked).mappings())
-        last = rows[limit - 1] if len(rows) > limit else None
-        following = None if last is None else _cursor([last[str(column.key)], last[str(self.key.key)]])
+        following = self.place(rows[limit - 1], query["sort"]) if len(rows) > limit else None
         return [self.render(row) for row in rows[:limit]], following
+
+    def place(self, row: Mapping[Any, Any], sort: str) -> str:
+        """Where a row is, as ``after`` and ``before`` take it."""
+        place = [row[str(each.key)] for each in (self.sorts[sort][0], self.key)]
+        return base64.urlsafe_b64encode(orjson.dumps(place)).decode()
 
     def filtered(self, connection: Connection, query: Mapping[str, Any]) -> Select[Any]:
         """All rows that are asked for."""
@@ -168,10 +174,6 @@ class Listing:
             with database.reading() as connection:
                 rows, after = self.page(connection, {**query, "after": after}, _EXPORTED_AT_ONCE)
             yield rows
-
-
-def _cursor(place: list[Any]) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps(place)).decode()
 
 
 def _place(cursor: str, column: ColumnElement[Any]) -> list[Any]:

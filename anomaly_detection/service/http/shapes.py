@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.texts.said import N_, Figure, say
 
 __all__ = [
     "COUNT",
@@ -61,8 +62,8 @@ _WORDS = {
     "array": "a list",
     "string": "a text",
     "boolean": "true or false",
-    "integer": "a whole number",
-    "number": "a number",
+    "integer": N_("a whole number"),
+    "number": N_("a number"),
     "null": "null",
 }
 _MOMENT = re.compile(
@@ -115,7 +116,7 @@ def check(value: Any, shape: Shape, name: str) -> Any:
     if "anyOf" in shape:
         return _check_any(value, shape, name)
     if "enum" in shape and not any(value == each and type(value) is type(each) for each in shape["enum"]):
-        raise Problem(400, f"{name} is one of {', '.join(map(_said, shape['enum']))}.")
+        raise Problem(400, say("%(name)s is one of %(all)s.", name=name, all=", ".join(map(_said, shape["enum"]))))
     kinds = shape.get("type", [])
     kinds = [kinds] if isinstance(kinds, str) else kinds
     if "integer" in kinds and isinstance(value, float) and value.is_integer():
@@ -172,7 +173,10 @@ def _is_kind(value: Any, kind: str) -> bool:
 def _check_text(value: str, shape: Shape, name: str) -> None:
     least, most = shape.get("minLength", 0), shape.get("maxLength")
     if len(value) < least or (most is not None and len(value) > most):
-        raise Problem(400, f"{name} is a text of {least} to {most:,} characters." if most else f"{name} is empty.")
+        if not most:
+            raise Problem(400, say("%(name)s is empty.", name=name))
+        ends = {"least": Figure(least), "most": Figure(f"{most:,}")}
+        raise Problem(400, say("%(name)s is a text of %(least)s to %(most)s characters.", name=name, **ends))
     if shape.get("format") in ("date", "date-time"):
         moment_of(value, name)
     if "pattern" in shape and not re.search(shape["pattern"], value, re.ASCII):
@@ -215,23 +219,33 @@ def _check_number(value: float, shape: Shape, name: str) -> None:
     # Written so that NaN fits nothing.
     fits = (low is None or value >= low) and (high is None or value <= high) and (above is None or value > above)
     if not fits:
-        least = f"above {above}" if above is not None else f"at least {low}" if low is not None else ""
-        most = f"at most {high:,}" if high is not None else ""
-        raise Problem(400, f"{name} is {' and '.join(filter(None, (least, most)))}.")
+        least, most = (None if end is None else Figure(f"{end:,}") for end in (low if above is None else above, high))
+        if least is None:
+            told = N_("%(name)s is at most %(most)s.")
+        elif most is None:
+            told = N_("%(name)s is at least %(least)s.") if above is None else N_("%(name)s is above %(least)s.")
+        elif above is not None:
+            told = N_("%(name)s is above %(least)s and at most %(most)s.")
+        else:
+            told = N_("%(name)s is at least %(least)s and at most %(most)s.")
+        raise Problem(400, say(told, name=name, least=least, most=most))
 
 
 def number_of(written: str, name: str, *, whole: bool) -> float:
     """A number out of a query."""
     form = r"[+-]?\d{1,20}" if whole else r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?"
     if not re.fullmatch(form, written, re.ASCII):
-        raise Problem(400, f"{name} is {_WORDS['integer' if whole else 'number']}, not {written[:40]!r}.")
+        kind = say(_WORDS["integer" if whole else "number"])
+        raise Problem(
+            400, say("%(name)s is %(kind)s, not %(written)s.", name=name, kind=kind, written=repr(written[:40]))
+        )
     return int(written) if whole else float(written)
 
 
 def flag_of(written: str, name: str) -> bool:
     """A truth value out of a query."""
     if written not in ("true", "false"):
-        raise Problem(400, f"{name} is true or false.")
+        raise Problem(400, say("%(name)s is true or false.", name=name))
     return written == "true"
 
 
@@ -248,7 +262,8 @@ def moment_of(written: Any, name: str) -> str:
         if second > 60:
             raise ValueError
     except (ValueError, OverflowError) as error:
-        raise Problem(400, f"{name} is a date or a moment such as 2026-11-27T08:15:00Z.") from error
+        told = say("%(name)s is a date or a moment such as 2026-11-27T08:15:00Z.", name=name)
+        raise Problem(400, told) from error
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -19,8 +19,8 @@ from anomaly_detection.service.streams.streams import all_streams
 
 __all__ = ["EFFECT", "changing", "effect"]
 
-_ALERTS, _RECORDS, _NEAREST = 300, 2_000, 300
-"""Newest open alerts, newest records, and those of them next to the line that are looked at."""
+_ALERTS, _RECORDS, _NEAREST = 500, 2_000, 300
+"""Newest alerts, of which the open ones are looked at, newest records, and how many of those, next to the line."""
 
 _AT_ONCE = 500
 """Values in a condition: databases take no more than some thousand."""
@@ -67,8 +67,10 @@ def effect(service: Service, stream_id: int, before: Judge, after: Judge) -> dic
 
 
 def _open(stream_id: int) -> Any:
-    mine = (alerts.c.stream_id == stream_id, alerts.c.state != "resolved", alerts.c.hidden_by.is_(None))
-    return select(alerts.c.id).where(*mine).order_by(alerts.c.id.desc()).limit(_ALERTS)
+    # Where one is closed none comes in its place, whose record would have to be read first.
+    newest = select(alerts.c.id, alerts.c.state, alerts.c.hidden_by).where(alerts.c.stream_id == stream_id)
+    recent = newest.order_by(alerts.c.id.desc()).limit(_ALERTS).subquery()
+    return select(recent.c.id).where(recent.c.state != "resolved", recent.c.hidden_by.is_(None))
 
 
 def _next_to_the_line(stream_id: int) -> Any:

@@ -13,7 +13,7 @@ from anomaly_detection.service.records.judging import Extracted, Judge
 
 __all__ = ["Name", "Watched"]
 
-_MOST_NEW = 100
+_MOST_NEW = 5
 """Records whose features are made at a verdict, the first of a model aside: so it waits for no more than these."""
 
 Name = tuple[str, int]
@@ -68,7 +68,10 @@ class Watched:
             new = [name for name in names if name not in kept.rows]
             if kept.rows:
                 new = new[:_MOST_NEW]
-            made = dict(zip(new, after.read_off(fetch(new)), strict=True)) if new else {}
+            records = fetch(new) if new else []
+            # Few are read sooner each by itself than as a table.
+            parts = [[each] for each in records] if kept.rows else [records]
+            made = dict(zip(new, (row for part in parts for row in after.read_off(part)), strict=True))
             known = {**kept.rows, **made}
             kept.rows = {name: known[name] for name in names if name in known}
             rows = {name: row for name, row in kept.rows.items() if row is not None}

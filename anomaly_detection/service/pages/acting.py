@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.responses import Response
 
@@ -15,10 +15,10 @@ from anomaly_detection.service.alerts.case_book import worst_alerts
 from anomaly_detection.service.http.problems import Problem
 from anomaly_detection.service.pages.case import case_page
 from anomaly_detection.service.pages.done import Done, seen
-from anomaly_detection.service.pages.inbox import inbox
+from anomaly_detection.service.pages.inbox import beside, inbox, view_of
 from anomaly_detection.service.pages.rules import rule_page
 from anomaly_detection.service.pages.visit import Visit
-from anomaly_detection.service.routes.cases import change_cases, list_cases, merge
+from anomaly_detection.service.routes.cases import change_cases, get_case, merge
 from anomaly_detection.texts.viewer import N_, gettext, midnight, ngettext, today
 
 __all__ = ["DOING", "act"]
@@ -46,7 +46,7 @@ def act(visit: Visit) -> Response:
     taught = tuple((stream, told) for stream, told in effects if told)
     # What was taken back is not taken back further by mistake.
     done = Done(sentence, "" if do == "undo" else ",".join(map(str, numbers)), effects=taught)
-    return _next(visit, done) if is_case and do in _VERDICTS else show(done)
+    return _next(visit, numbers[0], done) if is_case and do in _VERDICTS else show(done)
 
 
 def _effect(found: Mapping[str, Any]) -> str:
@@ -62,14 +62,17 @@ def _effect(found: Mapping[str, Any]) -> str:
     return ", ".join(said)
 
 
-def _next(visit: Visit, done: Done) -> Response:
-    """The worst case that is left, in place of one that got its verdict; the inbox where none is."""
-    left = visit.get(list_cases, [("state", "unresolved"), ("limit", "1")])["cases"]
-    if left:
-        shown, where = case_page(replace(visit, query=(), path={"id": left[0]["id"]}), done), f"/cases/{left[0]['id']}"
+def _next(visit: Visit, number: int, done: Done) -> Response:
+    """The case after one that got its verdict, else the first of its view; the inbox where none is left."""
+    view = view_of(seen(visit)[1])
+    here = replace(visit, query=parse_qsl(view))
+    after = beside(here, visit.get(get_case, id=number)) or beside(here, None)
+    if after is not None:
+        shown, where = case_page(replace(here, path={"id": after}), done), f"/cases/{after}"
     else:
-        shown, where = inbox(replace(visit, query=[("state", "unresolved")]), done), "/"
-    shown.headers["HX-Push-Url"] = where
+        # With a query, for without one there may be nothing but the start.
+        shown, where = inbox(replace(here, query=here.query or [("state", "unresolved")]), done), "/"
+    shown.headers["HX-Push-Url"] = f"{where}?{view}" if view else where
     return shown
 
 
@@ -77,12 +80,12 @@ def _hide(visit: Visit, numbers: list[int]) -> Response:
     """To the page of a rule, which begins with what the worst alert of a case suggests."""
     if len(numbers) > 1:
         raise Problem(400, gettext("A rule is made from one case; choose no more."))
-    path, here = seen(visit)
+    view = view_of(seen(visit)[1])
     with visit.service.database.reading() as connection:
         worst = worst_alerts(connection, numbers)
     if not worst:
         raise Problem(409, gettext("Case %(number)s has no alert that is seen.", number=numbers[0]))
-    back = {"back": urlencode(here.query)} if path == "/" and here.query else {}
+    back = {"back": view} if view else {}
     shown = rule_page(replace(visit, query=list(back.items()), path={"id": worst[0]["id"]}))
     shown.headers["HX-Push-Url"] = f"/alerts/{worst[0]['id']}/rule{'?' if back else ''}{urlencode(back)}"
     return shown
@@ -116,7 +119,10 @@ def _resolved(verdict: str) -> Callable[[Visit], dict[str, Any]]:
 
 def _snoozed(visit: Visit) -> dict[str, Any]:
     days, day = visit.said("days"), visit.said("until")
-    worse = {"or_worse_by": float(visit.whole("worse_by"))} if visit.said("or_worse") else {}
+    step = visit.said("worse_by").strip()
+    if visit.said("or_worse") and not (_is_number(step) and 1 <= int(step) <= 100):
+        raise Problem(400, gettext("A severity is higher by 1 to 100 points."))
+    worse = {"or_worse_by": float(step)} if visit.said("or_worse") else {}
     if not day and not days and worse:
         return worse
     if not day and not (_is_number(days) and 1 <= int(days) <= 365):

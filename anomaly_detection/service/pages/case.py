@@ -11,6 +11,7 @@ from starlette.responses import Response
 from anomaly_detection.service.http.problems import Problem
 from anomaly_detection.service.pages.context import is_drawn
 from anomaly_detection.service.pages.heading import heading, told, with_heading
+from anomaly_detection.service.pages.inbox import beside, view_of
 from anomaly_detection.service.pages.rendering import as_files, html
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.routes.alerts import get_alert
@@ -19,7 +20,7 @@ from anomaly_detection.service.routes.records import explain_record, get_record,
 from anomaly_detection.service.routes.streams import list_streams
 from anomaly_detection.texts.viewer import retold
 
-__all__ = ["case_page", "record_page", "records_page"]
+__all__ = ["case_after", "case_before", "case_page", "record_page", "records_page"]
 
 _LISTED = 25
 
@@ -38,6 +39,7 @@ def case_page(visit: Visit, said: Any = None) -> Response:
         said=said,
         here="inbox",
         case=case,
+        view=view_of(visit),
         alert=alert,
         heading=None if alert is None else heading(visit.service, case["stream"], alert["record"], alert["sent_id"]),
         cells=[] if alert is None else _cells(alert["record"], alert["reasons"]),
@@ -45,6 +47,22 @@ def case_page(visit: Visit, said: Any = None) -> Response:
         others=[with_heading(visit.service, each) for each in case["alerts_shown"][:_LISTED]],
         more=max(0, case["alerts"] - _LISTED),
     )
+
+
+def case_after(visit: Visit) -> Response:
+    """``GET /cases/{id}/after``: to the next case of the view that the address names, or back to that view."""
+    return _beside(visit, "after")
+
+
+def case_before(visit: Visit) -> Response:
+    """``GET /cases/{id}/before``: the other way."""
+    return _beside(visit, "before")
+
+
+def _beside(visit: Visit, which: str) -> Response:
+    number, view = beside(visit, visit.get(get_case, id=visit.path["id"]), which), view_of(visit)
+    where = "/" if number is None else f"/cases/{number}"
+    return Response(status_code=303, headers={"Location": f"{where}?{view}" if view else where})
 
 
 def records_page(visit: Visit) -> Response:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import orjson
 from starlette.responses import Response
 
 from anomaly_detection.service.access.masking import MASK
 from anomaly_detection.service.alerts.alert_book import STATES, VERDICTS
-from anomaly_detection.service.alerts.case_book import worst_alerts
+from anomaly_detection.service.alerts.case_book import CASES, worst_alerts
 from anomaly_detection.service.alerts.case_facets import categories_of
 from anomaly_detection.service.http.json_answer import answer
 from anomaly_detection.service.http.shapes import number_of
@@ -26,7 +26,7 @@ from anomaly_detection.service.routes.streams import list_streams
 from anomaly_detection.service.routes.views import list_views, remove_view, save_view
 from anomaly_detection.texts.viewer import N_, gettext, midnight
 
-__all__ = ["change_views", "facets_part", "inbox", "news_part"]
+__all__ = ["beside", "change_views", "facets_part", "inbox", "news_part", "view_of"]
 
 _FIELDS = (
     "text",
@@ -124,6 +124,21 @@ def change_views(visit: Visit) -> Response:
         return inbox(replace(here, query=query), Done(gettext("Saved as %(name)s.", name=name[:100])))
     removed = visit.get(remove_view, id=visit.whole("number"))
     return inbox(here, Done(gettext("The view %(name)s is removed.", name=removed["name"])))
+
+
+def view_of(visit: Visit) -> str:
+    """The view of the inbox that an address names: its own, or that of a case which was opened from it."""
+    asked, fields = _asked(visit.query)
+    return urlencode([*((name, asked[name]) for name in _FIELDS if name in asked), *_has(fields)])
+
+
+def beside(visit: Visit, case: Mapping[str, Any] | None, where: str = "after") -> int | None:
+    """The case ``after`` or ``before`` another in the view that the address names; without another its first."""
+    asked, fields = _asked(parse_qsl(view_of(visit)))
+    query = [*_of_cases(visit, asked, fields), ("limit", "1")]
+    place = [] if case is None else [(where, CASES.place(case, asked.get("sort", "severity")))]
+    found = visit.get(list_cases, [*query, *place])["cases"]
+    return found[0]["id"] if found else None
 
 
 def _asked(query: Pairs) -> tuple[dict[str, str], dict[str, str]]:

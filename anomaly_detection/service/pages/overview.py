@@ -73,10 +73,15 @@ def _categories(visit: Visit, streams: list[str]) -> list[str]:
 
 
 def _usual_fields(categories: list[str]) -> list[str]:
-    """Of these the first that names a supplier, of a lane, and of a product; its number only where it has no name."""
+    """Of these that which names a supplier, a lane and a product in the fewest words; a number only without a name."""
     found = ([name for name in categories if name_tokens(name) & words] for words in _FIELDS)
-    chosen = (min(names, key=lambda name: "id" in name_tokens(name)) for names in found if names)
+    chosen = (min(names, key=_roundabout) for names in found if names)
     return list(dict.fromkeys(chosen))
+
+
+def _roundabout(name: str) -> tuple[bool, int]:
+    words = name_tokens(name)
+    return "id" in words, len(words)
 
 
 def _monday(week: str) -> str:

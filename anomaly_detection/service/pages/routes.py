@@ -18,7 +18,7 @@ from anomaly_detection.service.http.limits import read_body
 from anomaly_detection.service.http.problems import Problem
 from anomaly_detection.service.pages.acting import act
 from anomaly_detection.service.pages.audit import audit_page
-from anomaly_detection.service.pages.case import case_page, record_page, records_page
+from anomaly_detection.service.pages.case import case_after, case_before, case_page, record_page, records_page
 from anomaly_detection.service.pages.context import context_page
 from anomaly_detection.service.pages.inbox import change_views, facets_part, inbox, news_part
 from anomaly_detection.service.pages.notifications import change_notifications, notifications_page
@@ -64,6 +64,8 @@ _PAGES = (
     _Page("/rules", "POST", change_rules, Need("change", "all"), judges=True),
     _Page("/alerts/{id:int}/rule", "GET", rule_page, Need("change", "alert"), judges=True),
     _Page("/cases", "POST", act, Need("change", "all")),
+    _Page("/cases/{id:int}/after", "GET", case_after, Need("read", "case")),
+    _Page("/cases/{id:int}/before", "GET", case_before, Need("read", "case")),
     _Page("/cases/{id:int}/split", "GET", split_page, Need("change", "case")),
     _Page("/cases/{id:int}/split", "POST", split_this, Need("change", "case")),
     _Page("/users", "GET", users_page, Need("manage", "all")),

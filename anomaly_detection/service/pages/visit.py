@@ -16,6 +16,7 @@ from anomaly_detection.service.http.problems import Problem
 from anomaly_detection.service.http.shapes import check, number_of
 from anomaly_detection.service.processes.service import Service
 from anomaly_detection.service.routes.session import get_session
+from anomaly_detection.texts.said import say
 
 __all__ = ["Visit"]
 
@@ -74,7 +75,7 @@ class Visit:
     def _allowed(self, run: Callable[..., Response]) -> Operation:
         operation = _BY_RUN[run]
         if not self.caller.may(operation.needs.right):
-            raise Problem(403, f"This needs the right to {operation.needs.right}.")
+            raise Problem(403, say("This needs the right to %(right)s.", right=operation.needs.right))
         return operation
 
     def said(self, name: str) -> str:

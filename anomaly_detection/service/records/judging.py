@@ -72,8 +72,8 @@ class Judge:
         self.model_id, self.version = model_id, version
         self._base = detector
         self.recent = Recent()
-        self.led: dict[int, str] = {}
-        """The feature that led to each alert whose verdict has taught, by the alert's number."""
+        self.led: dict[str, str] = {}
+        """The feature that led to each alert whose verdict has taught, by the alert's number, a text."""
         detector.preprocessor.keep_recent()
         self._judge_by(Lessons(), 0, ratio)
         self.headline = Headline.of(detector)

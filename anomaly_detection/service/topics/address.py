@@ -77,7 +77,7 @@ class Address:
                     mechanisms=", ".join(_MECHANISMS),
                 )
             )
-        if parts.path.strip("/"):
+        if parts.path.strip("/") or parts.fragment:  # what a password's "#" would begin
             raise DataError(say("The URL of a broker ends with its port; give the topic by itself."))
         found = tuple(_host(each, _PORTS[scheme]) for each in hosts.split(","))
         if kind == "mqtt" and len(found) > 1:
