@@ -371,6 +371,16 @@ def test_codes_that_begin_like_a_currency_are_codes() -> None:
         assert parse_numbers(pd.Series([money]))[0] == 12.0, money
 
 
+def test_many_texts_are_read_as_each_by_itself() -> None:
+    """Of many those that begin otherwise than numbers do are left out before any is read."""
+    signs = ("", "~", "(", "-", "\u20ac", "US$", "S/ ", "order ", "SCMS-")
+    words = ("ca. ", "approx ", "about -USD ", "Etwa ", "rs. ", "kr. ", "RM", "lei ", "euros ", "FCFA ", "KSh ", "mad ")
+    texts = [front + number for front in (*signs, *words) for number in ("12.50", "1,250.00", ".5")]
+    numbers = [parse_numbers(pd.Series([text]))[0] for text in texts]
+    assert np.isnan(numbers).sum() < len(texts) / 3
+    np.testing.assert_array_equal(parse_numbers(pd.Series(texts)), numbers)
+
+
 def test_a_comma_before_which_a_nought_stands_is_decimal() -> None:
     cells = every(2, "1.250,500", [f"0,{i:03d}" for i in range(ROWS)])
     column = inferred(cells)
