@@ -35,7 +35,7 @@ from anomaly_detection.features.dates.derived import (
 )
 from anomaly_detection.features.evidence.surprise import DeviationSummary
 from anomaly_detection.features.features import SupplyChainFeatures
-from anomaly_detection.features.forms import Forms, Zeros
+from anomaly_detection.features.forms import Forms, Zeros, form_of, forms_of
 from anomaly_detection.features.kinds import GROUPS, PLAIN_GROUPS
 from anomaly_detection.features.numbers.contexts import Contexts
 from anomaly_detection.features.numbers.expectation import Expectation
@@ -599,6 +599,8 @@ def test_names_without_figures_have_no_form() -> None:
     found = Forms().fit(pd.DataFrame({"by": ["PMO - US"] * 990 + ["Haiti Field Office"] * 10}, dtype="category"))
     new = pd.DataFrame({"by": ["Haiti Field Office", "PMO (US)", "PM0 - US"]}, dtype="category")
     assert (found.transform(new)[:, 0] > 5.0).tolist() == [False, False, True]
+    texts = ["PO #", "A-12", "", "St\u00fcck", "St\u00fcck 12", "a\nb", "x" * 70 + "1", "aa11bb"]
+    assert forms_of(texts) == [*map(form_of, texts)]
 
 
 @pytest.mark.parametrize("text", ["frankfurt", "FRANKFURT", "Frank furt", "Frankfurt.", "Frankfrut", "Frankfur"])

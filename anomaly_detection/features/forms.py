@@ -415,8 +415,11 @@ def forms_of(texts: Sequence[str]) -> list[str]:
     joined = "\n".join(plain).translate(_IN_FORMS)
     while "aa" in joined:
         joined = joined.replace("aa", "a")
-    found = joined.split("\n")
-    return [form_of(text) if text and not form else form for text, form in zip(texts, found, strict=False)]
+    found = zip(texts, plain, joined.split("\n"), strict=False)
+    return [
+        form_of(text) if text and not cut else form if "#" in form and _DIGITS.search(cut) else "a"
+        for text, cut, form in found
+    ]
 
 
 class Forms(Texts):

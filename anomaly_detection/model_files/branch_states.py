@@ -301,8 +301,10 @@ BRANCHES: dict[str, Record] = {
             "scales_": Dict(SCALE),
             "centres_": Dict(Fixed(FINITE, POSITIVE, FINITE, FINITE)),
             "levels_": Dict(LEVELS),
+            "farthest_": POSITIVE,
         },
         _targets_fault,
+        optional=("farthest_",),
     ),
     "rules": Record(
         Rules,

@@ -87,6 +87,8 @@ class Expectation(ComparingGroup):
     standard: ClassVar[str] = N_("expected%(among)s")
     titled: ClassVar[Mapping[str, str]] = {"high": N_("above what is expected"), "low": N_("below what is expected")}
     learned: ClassVar[str] = "targets_"
+    farthest_: float = 1e6
+    """Spreads from the centre that foretell anything more. What stands in the class is for files of before."""
 
     def __init__(
         self,
@@ -105,6 +107,7 @@ class Expectation(ComparingGroup):
     def fit(self, X: Any, y: object = None) -> Expectation:
         """Learn the regressions."""
         X = self._seen(X)
+        self.farthest_ = _FARTHEST
         self.targets_: list[_Target] = []
         sample = X.take(slice(None, None, -(-len(X) // _SAMPLE)))
         self.scales_: dict[str, Scale] = {}
@@ -189,7 +192,7 @@ class Expectation(ComparingGroup):
         """What a number says of others: not missing, and no farther out than nearly all are."""
         centre, spread, low, high = self.centres_[name]
         scaled = np.clip(self.scales_[name].apply(X.numbers(name)), low, high)
-        return np.asarray(np.clip(np.nan_to_num((scaled - centre) / spread), -_FARTHEST, _FARTHEST))
+        return np.asarray(np.clip(np.nan_to_num((scaled - centre) / spread), -self.farthest_, self.farthest_))
 
     def _fit_target(self, name: str, sample: Table, design: Design, gram: Floats) -> _Target | None:
         if is_flag(sample.numbers(name)):
@@ -247,7 +250,7 @@ class Expectation(ComparingGroup):
         scaled = apply_scales(weights.scales, X.matrix(list(self.centres_)))
         standard = np.clip((scaled - centre) / spread, -_FARTHEST_JUDGED, _FARTHEST_JUDGED)[:, weights.targets]
         telling = (np.clip(scaled, low, high) - centre) / spread
-        telling = np.clip(np.where(np.isnan(telling), 0.0, telling), -_FARTHEST, _FARTHEST)
+        telling = np.clip(np.where(np.isnan(telling), 0.0, telling), -self.farthest_, self.farthest_)
         expected = np.repeat(weights.at(0, 1)[1], len(X), axis=0)
         place = 1
         for own_telling in telling.T:
@@ -271,7 +274,7 @@ class Expectation(ComparingGroup):
             scaled = self.scales_[name].of(program.number(name))
             standard[name] = ((scaled - centre) / spread).clip(-_FARTHEST_JUDGED, _FARTHEST_JUDGED)
             told = (scaled.clip(low, high) - centre) / spread
-            telling.append(told.is_missing().where(0.0, told).clip(-_FARTHEST, _FARTHEST))
+            telling.append(told.is_missing().where(0.0, told).clip(-self.farthest_, self.farthest_))
         first = weights.at(0, 1)[1][0]
         expected = [program.as_value(float(own)) for own in first]
         place = 1
