@@ -189,7 +189,7 @@ class FeatureGroup:
         return None
 
     def least(self) -> npt.NDArray[np.float64]:
-        """What of each feature is one deviation at least, for `Evidence`: that of `units`, unless a group knows better."""
+        """What of each feature is one deviation at least, for `Evidence`: `units`, unless a group knows better."""
         return np.array([self.units_of(str(name))[0] for name in self.get_feature_names_out()], dtype=np.float64)
 
     def logarithmic_features(self) -> npt.NDArray[np.bool_]:
