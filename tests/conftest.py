@@ -8,7 +8,7 @@ import gc
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,8 @@ from anomaly_detection.reports import plots
 from anomaly_detection.service.access import passwords
 from anomaly_detection.service.processes.configuration import database_url
 from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.records import loaded
+from anomaly_detection.service.records.judging import Judge
 from anomaly_detection.service.storage.database import Database
 from anomaly_detection.settings import Settings
 from anomaly_detection.training import model_report, train
@@ -53,6 +55,19 @@ numba_backend.WORTH_COMPILING = 0
 # depends on the code alone, so that no change fails for what it did not do; a developer's runs draw anew.
 settings.register_profile("unhurried", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("unhurried")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """One process reads the test files before others do: from it they have each as bytecode, with its assertions."""
+    if not WORKER:
+        return (yield)
+    with (Path(session.config.option.basetemp).parent / "reading.lock").open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(held, fcntl.LOCK_SH)
+        return (yield)
 
 
 @pytest.hookimpl(trylast=True)
@@ -116,6 +131,26 @@ def quick_trainings() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model_report, "rows_per_second", by_one_call)
         patch.setattr(train, "warm_up", once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_starts() -> Iterator[None]:
+    """A service that starts here leaves the memory of all tests alone, and warms up once.
+
+    Both take half of a start, of which there are hundreds; the first warm-up has compiled and loaded all.
+    """
+    prepare, prepared = Judge.prepare, set[str]()
+
+    def once(judge: Judge) -> None:
+        model = repr((judge.detector.training_, judge.ratio))
+        if model not in prepared:
+            prepare(judge)
+            prepared.add(model)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Judge, "prepare", once)
+        patch.setattr(loaded, "settle", lambda: None)
         yield
 
 

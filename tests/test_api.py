@@ -19,6 +19,8 @@ from anomaly_detection.data.columns.schema import Role
 from anomaly_detection.errors import AnomalyDetectionError, DataError, ModelFileError, NotFittedError
 from anomaly_detection.synthetic import generate
 
+pytestmark = pytest.mark.usefixtures("few_folds")
+
 DATA = generate("classic", 800, seed=5)
 FRAME = DATA.frame
 COLUMNS = ["lead_time", "order_quantity"]

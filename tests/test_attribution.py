@@ -100,7 +100,7 @@ def test_missing_values_are_made_usual_with_their_columns() -> None:
     assert found.effects.sum() + found.rest[0] == -3.0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     row=arrays(np.float32, 4, elements=st.floats(-8, 8, width=32)),
     weights=arrays(np.float64, (4, 4), elements=st.floats(-2, 2)),

@@ -63,7 +63,7 @@ def test_same_seed_same_forest(name, changes):
 
 
 @pytest.mark.parametrize("name", EXACT)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_same_seed_same_forest_on_any_data(name, data):
     n_samples = data.draw(st.integers(1, 40))

@@ -23,7 +23,7 @@ def test_the_budget_is_shared_where_it_removes_most():
     assert share_budget(np.empty(0), np.empty(0, np.int64), 2, 1.0).tolist() == [0, 0]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     cost=st.lists(st.floats(0, 10, allow_subnormal=False), min_size=1, max_size=9), seed=st.integers(0, 99),
     budget=st.floats(0, 20),

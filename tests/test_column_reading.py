@@ -371,6 +371,16 @@ def test_codes_that_begin_like_a_currency_are_codes() -> None:
         assert parse_numbers(pd.Series([money]))[0] == 12.0, money
 
 
+def test_many_texts_are_read_as_each_by_itself() -> None:
+    """Of many those that begin otherwise than numbers do are left out before any is read."""
+    signs = ("", "~", "(", "-", "\u20ac", "US$", "S/ ", "order ", "SCMS-")
+    words = ("ca. ", "approx ", "about -USD ", "Etwa ", "rs. ", "kr. ", "RM", "lei ", "euros ", "FCFA ", "KSh ", "mad ")
+    texts = [front + number for front in (*signs, *words) for number in ("12.50", "1,250.00", ".5")]
+    numbers = [parse_numbers(pd.Series([text]))[0] for text in texts]
+    assert np.isnan(numbers).sum() < len(texts) / 3
+    np.testing.assert_array_equal(parse_numbers(pd.Series(texts)), numbers)
+
+
 def test_a_comma_before_which_a_nought_stands_is_decimal() -> None:
     cells = every(2, "1.250,500", [f"0,{i:03d}" for i in range(ROWS)])
     column = inferred(cells)
@@ -435,11 +445,11 @@ def test_numbers_that_name_things_are_categories() -> None:
     zips = RNG.choice([11203, 90036, 42420, 33311], ROWS)
     for name in ("zip code", "PostalCode", "customer zipcode", "Product Code", "account", "account_number"):
         assert inferred(zips, name).role is Role.CATEGORICAL, name
-    for name in ("WERKS", "Kundennummer", "Vendor No.", "store_nbr", "Plant", "Artikel-Nr.", "Buchungskreis"):
+    for name in ("WERKS", "Kundennummer", "Vendor No.", "store_nbr", "Plant", "Artikel-Nr.", "Sold-to party"):
         assert inferred(RNG.choice([1100, 1200, 1300], ROWS), name).role is Role.CATEGORICAL, name
     for name in ("account balance", "zip_count", "number of ids", "code length", "price", "supplier_reliability"):
         assert not names_code(name), name
-    for name in ("customers", "week no", "Menge", "freight charge", "no_of_items", "product_count"):
+    for name in ("customers", "week no", "Menge", "freight charge", "no_of_items", "pieces per store"):
         assert not names_code(name), name
     assert inferred(RNG.choice([10117, 20354, 33311, 47853, 90036, 60618, 77095], ROWS)).role is Role.CATEGORICAL
     assert inferred(RNG.integers(300, 990, ROWS) * 100, "salary").role is Role.NUMERIC
@@ -502,6 +512,17 @@ def test_dates_as_numbers_of_erp_systems(name: str, cells: list[str], first: str
     assert not done.unread
     # Codes of twelve groups end as months do.
     assert inferred([*range(200101, 200113)] * 20, "size").role is not Role.TIMESTAMP
+
+
+def test_days_in_eight_figures_and_in_iso_form_are_the_same() -> None:
+    iso, compact = DAYS.strftime("%Y-%m-%d"), DAYS.strftime("%Y%m%d")
+    for training, batch in ((iso, compact), (compact, iso), (iso, every(3, "20240131", iso))):
+        read, done = cleaned(training, batch)
+        assert not done.unread
+        assert read[:2] == list(DAYS[:2])
+    # A point or a mark leaves open which is the day.
+    read, done = cleaned(compact, ["01.02.2024", "2024-02-01"])
+    assert (read[1], done.undecided) == (pd.Timestamp("2024-02-01"), 1)
 
 
 def test_times_of_a_clock_are_their_hours() -> None:

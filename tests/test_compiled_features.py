@@ -38,7 +38,7 @@ def tables(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         # What is infinite is refused.
         rows = [one for seed in range(3) for one in records(100, seed) if "inf" not in map(str, one.values())]
         return history(), pd.concat([history().head(20), history().tail(20), pd.DataFrame(rows)], ignore_index=True)
-    return generate(name, 1_500, seed=1).frame, generate(name, 400, seed=2).frame
+    return generate(name, 500, seed=1).frame, generate(name, 400, seed=2).frame
 
 
 def same(first: npt.ArrayLike, second: npt.ArrayLike) -> bool:

@@ -13,6 +13,8 @@ import pytest
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.synthetic import generate
 
+pytestmark = pytest.mark.usefixtures("few_folds")
+
 FRAME = generate("classic", 500, seed=4).frame
 
 

@@ -130,7 +130,7 @@ def test_the_score_by_hand() -> None:
     assert explanation.values[0] == pytest.approx([rise * 1.25 / 2, rise * 0.75 / 2], abs=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     seed=st.integers(0, 2**16),
     n_features=st.integers(1, 5),
@@ -211,7 +211,7 @@ def any_tree(rng: np.random.Generator, n_features: int) -> Forest:
     ).validate()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**16), n_features=st.integers(1, 25), n_rows=st.integers(1, 150))
 def test_parts_of_any_forest(seed: int, n_features: int, n_rows: int) -> None:
     rng = np.random.default_rng(seed)

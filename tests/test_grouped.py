@@ -47,7 +47,7 @@ def table(seed: int, missing: bool = True) -> tuple[Any, Any, int]:
 
 
 @given(SEEDS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 def test_medians_of_others_and_their_distances_are_those_of_the_plain_functions(seed: int) -> None:
     values, codes, groups = table(seed)
     ordered = Ordered(values)
@@ -65,7 +65,7 @@ def test_medians_of_others_and_their_distances_are_those_of_the_plain_functions(
 
 
 @given(SEEDS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 def test_quantiles_of_groups_are_those_of_the_plain_functions_and_of_pandas(seed: int) -> None:
     values, codes, groups = table(seed)
     x, own = values[~np.isnan(values)], codes[~np.isnan(values)]
@@ -89,7 +89,7 @@ def test_quantiles_of_groups_are_those_of_the_plain_functions_and_of_pandas(seed
 
 
 @given(SEEDS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 def test_explained_shares_are_those_of_the_plain_function(seed: int) -> None:
     values, codes, groups = table(seed)
     ordered = Ordered(values)
@@ -184,7 +184,7 @@ def test_sums_are_numpys(n: int) -> None:
 
 
 @given(SEEDS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_distances_from_neighbours_are_those_of_the_plain_function(seed: int) -> None:
     values, codes, _ = table(seed)
     order = np.argsort(codes, kind="stable")

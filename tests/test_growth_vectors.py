@@ -25,7 +25,7 @@ def part_in_vectors(values, order, spare, first, size, threshold, missing_left):
     return part_rows(values, order, spare, first, size, threshold, missing_left)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_vectors_do_what_the_plain_loops_do(data):
     n_rows = data.draw(st.integers(1, 90))
@@ -51,7 +51,7 @@ def find_in_vectors(X, order, first, size, varies):
     return find_varying(X, X.shape[1], order, first, size, varies)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 70), st.integers(1, 12), st.integers(0, 2**32))
 def test_columns_that_vary_are_found_either_way(n_features, size, seed):
     rng = np.random.default_rng(seed)

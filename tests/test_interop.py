@@ -80,7 +80,7 @@ def test_there_and_back(name: str) -> None:
     assert back.get_params() == theirs.get_params()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     values=st.lists(
         st.one_of(st.just(np.nan), st.floats(width=32, allow_nan=False, allow_infinity=False)), min_size=4, max_size=40
@@ -108,7 +108,7 @@ def test_any_forest_goes_there_and_back(
     assert from_sklearn(back).forest_.equals(ours.forest_)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     shape=st.tuples(st.integers(2, 60), st.integers(1, 5)),
     max_samples=st.integers(1, 60),

@@ -114,7 +114,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_the_trees_of_numba_from_any_data(data):
     n_samples, n_features = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 5))

@@ -255,7 +255,7 @@ def test_splits_between_equal_leaves_are_left_out():
     assert np.array_equal(trees.depths, forest.tree_depths)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     n_rows=st.integers(1, 70),
     n_features=st.sampled_from([1, 3, 8]),

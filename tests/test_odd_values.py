@@ -30,6 +30,8 @@ from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.features.numbers.numeric_values import NumericValues, choose_scale
 from anomaly_detection.synthetic import generate
 
+pytestmark = pytest.mark.usefixtures("few_folds")
+
 ROWS = 150
 COLUMNS = ["timestamp", "lead_time", "order_quantity", "inventory_level", "demand_forecast", "supplier"]
 FRAME = generate("classic", ROWS, seed=3).frame[COLUMNS]

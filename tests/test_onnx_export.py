@@ -95,7 +95,7 @@ def test_onnxruntime_scores_as_we_do(kind: str) -> None:
     assert_equal(model, exported, np.full((1, model.n_features_in_), np.nan, np.float32))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     shape=st.tuples(st.integers(2, 50), st.integers(1, 5)),
     scoring=st.sampled_from(["depth", "density", "blended"]),

@@ -114,7 +114,7 @@ def test_every_name_of_the_engine_is_found_and_no_other() -> None:
 
 LAYERS = {
     "anomaly_detection": [
-        {"ahead", "errors", "progress", "texts"},
+        {"ahead", "errors", "heap", "progress", "texts"},
         {"data"},
         {"features"},
         {"calibration", "explain"},

@@ -17,6 +17,8 @@ from anomaly_detection.model_files.persistence import load_detector, save_detect
 from anomaly_detection.synthetic import generate
 from mlx_iforest import MLXIsolationForest, __version__
 
+pytestmark = pytest.mark.usefixtures("few_folds")
+
 FRAME = generate("classic", 400, seed=3).frame
 
 

@@ -90,7 +90,7 @@ def test_no_score_moves_further_than_the_bound(models, kind, tolerance):
     assert (report.rows, report.largest_change, report.rows_per_second_after) == (0, None, None)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 2**32 - 1),
     trees=st.integers(1, 6),
@@ -118,7 +118,7 @@ def test_any_forest_any_row(seed, trees, samples, scoring, level, tolerance):
     assert np.abs(thinner.score_samples(rows) - model.score_samples(rows)).max() <= third.bound + SLACK
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000), tolerance=st.floats(0.001, 0.2))
 def test_every_cell_of_a_tiny_forest_keeps_the_bound(seed, tolerance):
     """All that any row can meet, cell by cell: the true largest change, not a sampled one."""
@@ -362,7 +362,7 @@ def test_the_report_reads_well(models):
     assert report.to_dict()["bound"] == report.bound
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 999),
     step=st.floats(1e-6, 3),

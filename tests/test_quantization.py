@@ -87,7 +87,7 @@ def test_a_node_of_many_samples_keeps_its_threshold():
     assert _snap(values, weight, 100)[7] == pytest.approx(values[7], abs=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=60),
     st.integers(1, 20),
@@ -141,7 +141,7 @@ def _tree(rng: np.random.Generator, splits: int, *, breadth_first: bool) -> list
     return left
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(forests())
 def test_every_forest_comes_back_bit_for_bit(forest):
     assert PackedForest.of(forest).unpack().equals(forest)

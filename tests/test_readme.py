@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from anomaly_detection.cli import main
+from anomaly_detection.features import cross_fitting
 from anomaly_detection.synthetic import generate
 
 ROOT = Path(__file__).parent.parent
@@ -29,17 +30,20 @@ SERVICE_PAGES = {"docs/service.md", "docs/sources.md", "docs/notifications.md"}
 # twice the last counts. The README's own model is not shortened: its alerts are compared with those that the README
 # shows, and the other pages use it.
 MODEL = "models/optimized_anomaly_detection_model.safetensors"
+PARSED = "--help"
 FEW = "few.csv"  # records like those of shipments.csv, fewer than features are learned from five times
 SHORTENED = {
-    "python train_model_mlx.py": "--samples 300 --time-budget 0",
-    "python -m mlx_iforest.selftest": "--help",  # test_selftest.py reads its report
-    "anomaly-detection generate --profile realistic --samples 2000 --labels known.csv": "--samples 300",
+    "python train_model_mlx.py": "--samples 99 --time-budget 0",
+    "python -m mlx_iforest.selftest": PARSED,  # test_selftest.py reads its report
+    "anomaly-detection generate --profile realistic --samples 2000 --labels known.csv": "--samples 99",
     f"anomaly-detection train --data new.csv --like {MODEL} --output next_month": f"--data {FEW}",
     f"anomaly-detection judge {MODEL} new.csv --share 0.02 --draws 3": "--draws 1",
     f"anomaly-detection judge {MODEL} new.csv --kinds dates_swapped number_times_10": "--draws 2",
-    "anomaly-detection train --data shipments.csv --columns models/columns.toml --output again": f"--data {FEW}",
+    # test_columns.py trains with a file of columns, test_cli.py by these rules, test_cli_inspect.py and
+    # test_compression.py for these forests.
+    "anomaly-detection train --data shipments.csv --columns models/columns.toml --output again": PARSED,
     **{
-        f"anomaly-detection train --data known.csv --label label {way}": "--time-budget 0"
+        f"anomaly-detection train --data known.csv --label label {way}": PARSED
         for way in (
             "--timestamp order_date --alerts-per-day 0.2 --output by_day",
             "--false-alarm-cost 1 --miss-cost 20 --output by_cost",
@@ -155,7 +159,9 @@ def test_the_commands(page: str, outputs: dict[str, str], capsys: pytest.Capture
 
 
 @pytest.mark.parametrize("page", ["README.md", *sorted(name for name, text in PAGES.items() if blocks(text, "python"))])
-def test_the_python_blocks(page: str, work: Path) -> None:
+@pytest.mark.usefixtures("work")
+def test_the_python_blocks(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cross_fitting, "_FOLDS", 2)  # as `few_folds`
     for block in blocks(PAGES.get(page, README), "python"):
         exec(compile(block, page, "exec"), {"__name__": "__main__"})
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from service_example import RECORDS, client_of, model_file, running, simulated
+from service_example import RECORDS, client_of, model_file, resting, simulated
 
 from anomaly_detection.features.repeats.copies import Copies
 from anomaly_detection.features.repeats.recent_records import RecentRecords
@@ -119,9 +119,9 @@ def test_requests_that_come_at_the_same_time_are_compared_with_each_other() -> N
 
 def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
     first = simulated(1, seed=5, first=5000)[0]
-    with running(tmp_path) as service:
+    with resting(tmp_path) as service:
         assert not client_of(service).post("/detect", json={"data": first}).json()["is_anomaly"]
-    with running(tmp_path) as service:
+    with resting(tmp_path) as service:
         client = client_of(service)
         assert not client.post("/detect", json={"data": first}).json()["is_anomaly"]
         answer = client.post("/detect", json={"data": doubled(first)}).json()
@@ -131,7 +131,7 @@ def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
 
 def test_what_another_process_kept_is_compared_with(tmp_path: Path) -> None:
     first = simulated(1, seed=5, first=5000)[0]
-    with running(tmp_path) as service:
+    with resting(tmp_path) as service:
         client_of(service).post(RECORDS, json=[first])
         judge, stream_id = service.judge("default"), service.stream_id("default")
         assert judge is not None

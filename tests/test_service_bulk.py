@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import sqlite3
@@ -163,6 +164,16 @@ def test_cells_of_any_type_become_values_of_json() -> None:
         "half": "x",
         "far": str(np.datetime64(2**62, "us")),
     }
+
+
+@pytest.mark.parametrize("path", ["/detect", "/v1/streams/default/records"])
+def test_a_compressed_body_is_refused_as_a_whole(client: TestClient, service: Service, path: str) -> None:
+    before = count(service)
+    media = {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
+    answer = client.post(path, content=gzip.compress(b'{"a": 1}\n{"a": 2}'), headers=media)
+    assert answer.status_code == 415
+    assert "without a Content-Encoding" in answer.text
+    assert count(service) == before
 
 
 @pytest.mark.parametrize("media", [each for each in MEDIA if "json" not in each])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from service_example import FORM, client_of, hot, model_file, running, simulated
+from service_example import FORM, client_of, hot, model_file, resting, simulated
 from starlette.testclient import TestClient
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
@@ -28,7 +28,7 @@ RECORDS = st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=5), VALUES, 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    with running(tmp_path_factory.mktemp("service")) as service:
+    with resting(tmp_path_factory.mktemp("service")) as service:
         yield client_of(service)
 
 
@@ -37,7 +37,7 @@ def judge() -> Judge:
     return Judge.load(model_file(), 1, 1)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(RECORDS | VALUES | st.lists(RECORDS, max_size=3))
 def test_any_json_is_answered_with_a_verdict_or_a_sentence(client: TestClient, data: Any) -> None:
     try:

@@ -36,9 +36,11 @@ from anomaly_detection.service.records.verdicts import Verdicts
 from anomaly_detection.service.storage.database import Database
 from anomaly_detection.service.streams.streams import open_stream
 
+pytestmark = pytest.mark.usefixtures("few_folds")
+
 
 def test_a_model_is_learned_from_the_first_records_and_loaded_again(tmp_path: Path) -> None:
-    with running(tmp_path, model=None, learn_from=150) as service:
+    with resting(tmp_path, model=None, learn_from=150) as service:
         client = client_of(service)
         assert client.get("/health").json()["message"] == "learning: 0 of 150 records"
         for record in simulated(2):
@@ -52,12 +54,12 @@ def test_a_model_is_learned_from_the_first_records_and_loaded_again(tmp_path: Pa
         assert answer["error"] == "learning: a model is being trained on 150 records"
         # Requests do not wait for it.
         assert client.post("/detect", json={"data": hot(2)}).status_code == 200
-        wait_until(lambda: client.get("/health").json()["api_ready"])
+        work_on(service)
+        assert client.get("/health").json()["api_ready"] is True
         assert client.get("/ready").status_code == 200
         judged = client.post("/detect", json={"data": hot(3)}).json()
         assert judged["is_anomaly"] is True
-        # What waited is judged then, and what was answered so is an alert.
-        wait_until(lambda: service.streams()[0]["waiting"] == 0)
+        # What waited is judged by now, and what was answered so is an alert.
         (stream,) = service.streams()
         assert (stream["judged"], stream["refused"]) == (152, 0)
         first = client.get(f"/v1/records/{answer['record_id']}").json()
@@ -68,7 +70,7 @@ def test_a_model_is_learned_from_the_first_records_and_loaded_again(tmp_path: Pa
         job = client.get("/v1/jobs/1").json()
         assert (job["state"], job["attempts"], job["stream"]) == ("done", 1, "default")
         assert job["result"]["version"] == 1
-    with running(tmp_path, model=None) as service:
+    with resting(tmp_path, model=None) as service:
         client = client_of(service)
         assert client.get("/health").json()["api_ready"] is True
         again = client.post("/detect", json={"data": hot(3)}).json()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from service_example import BOTH, client_of, hot, on, running, simulated, wait_until
+from service_example import BOTH, client_of, hot, on, resting, running, simulated, wait_until
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, func, insert, select, update
 
 from anomaly_detection.service.jobs import jobs
@@ -26,7 +26,7 @@ from anomaly_detection.service.storage.tables import jobs as jobs_table
 @pytest.fixture(params=BOTH)
 def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
     """One with ten usual records, three alerts of two records each, and one that was refused."""
-    with on(request.param, running, tmp_path) as made:
+    with on(request.param, resting, tmp_path) as made:
         client = client_of(made)
         usual = usual_ones(made, 10)
         for record in usual[:5]:
@@ -154,7 +154,7 @@ def test_alerts_that_a_rule_hides_go_by_age_and_the_rule_goes_on(service: Servic
 
 
 def test_what_waits_for_a_verdict_stays(tmp_path: Path) -> None:
-    with running(tmp_path, model=None, learn_from=100) as service:
+    with resting(tmp_path, model=None, learn_from=100) as service:
         client_of(service).post("/detect", json={"data": simulated(20)})
         age(service, 10)
         assert gone(service, Retention(days=1, records=1)) == 0
@@ -197,7 +197,7 @@ def test_answers_with_a_key_and_jobs_go_by_age(service: Service) -> None:
 
 def test_many_are_deleted_some_at_a_time_while_others_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "_AT_ONCE", 20)
-    with running(tmp_path) as service:
+    with resting(tmp_path) as service:
         client = client_of(service)
         (record,) = usual_ones(service, 1)
         for _ in range(150):
@@ -218,7 +218,7 @@ def test_many_are_deleted_some_at_a_time_while_others_write(tmp_path: Path, monk
 
 
 def test_jobs_to_forget_come_once_an_hour_and_do_not_pile_up(tmp_path: Path) -> None:
-    with running(tmp_path) as service:
+    with resting(tmp_path) as service:
         for record in usual_ones(service, 10):
             client_of(service).post("/detect", json={"data": record})
         for hour in range(3):

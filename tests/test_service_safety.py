@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from service_example import a_service, client_of, hot, running
+from service_example import a_service, client_of, hot, resting
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
@@ -22,7 +22,7 @@ from anomaly_detection.service.processes.service import Service
 
 LIMITS = Limits(body=2000, body_seconds=0.3, records=3, fields=20, depth=4, streams=2)
 
-service = a_service(running, model=None, limits=LIMITS)
+service = a_service(model=None, limits=LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_others_need_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     key = capsys.readouterr().out.strip()
     with Path(tmp_path / "service.sqlite").open("rb") as file:
         assert key.encode() not in file.read()
-    with running(tmp_path, model=None, host="0.0.0.0") as service:
+    with resting(tmp_path, model=None, host="0.0.0.0") as service:
         client = client_of(service)
         assert client.get("/health").status_code == 200
         assert client.get("/ready").status_code == 503
@@ -74,7 +74,7 @@ def test_others_need_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_who_changed_an_alert_is_the_name_of_the_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keys(tmp_path, "add", "ann")
     key = capsys.readouterr().out.strip()
-    with running(tmp_path, host="0.0.0.0") as service:
+    with resting(tmp_path, host="0.0.0.0") as service:
         client = client_of(service)
         client.headers["Authorization"] = f"Bearer {key}"
         number = client.post("/detect", json={"data": hot()}).json()["alert_id"]

@@ -20,7 +20,9 @@ from anomaly_detection.data.columns.declarations import read_declarations
 from anomaly_detection.model_files.persistence import load_detector, save_detector
 from anomaly_detection.service.http.limits import Limits
 from anomaly_detection.service.jobs import jobs
+from anomaly_detection.service.processes.memory import settle
 from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.records import loaded
 from anomaly_detection.service.records.incoming import Incoming
 from anomaly_detection.service.records.judging import Judge, with_ratio
 from anomaly_detection.service.storage.tables import alerts, models, records
@@ -240,7 +242,10 @@ def test_a_model_that_is_not_in_effect_judges_nothing(client: TestClient, servic
     assert client.post(f"{where}/records", json=simulated(1)).json()["judged"] == 1
 
 
-def test_a_model_that_another_replaced_is_gone_from_memory(client: TestClient, service: Service) -> None:
+def test_a_model_that_another_replaced_is_gone_from_memory(
+    client: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loaded, "settle", settle)
     where = made(client, "replaced")
     client.post(f"{where}/models?promote=true", content=model_file().read_bytes(), headers=BINARY)
     sent = simulated(70)

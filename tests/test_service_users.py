@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import requests
-from service_example import PASSWORD, client_of, hot, resting, running, started, with_users
+from service_example import PASSWORD, client_of, hot, resting, started, with_users
 from sqlalchemy import Connection, func, select, text, update
 from starlette.routing import Route
 from starlette.testclient import TestClient
@@ -53,7 +53,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One that others can reach, with a user of each role, and a key of each role and one of a stream."""
     folder = with_users(tmp_path_factory.mktemp("service"))
     given: dict[str, Any] = {"host": "0.0.0.0", "open_to": ("10.1.0.0/16", "fd00::/8")}
-    with running(folder, **given, limits=Limits(logins=1000, rate=1e9)) as made:
+    with resting(folder, **given, limits=Limits(logins=1000, rate=1e9)) as made:
         made.writer.run(lambda connection: keys.add_key(connection, "removed", "admin"))
         yield made
 
@@ -291,7 +291,7 @@ def test_what_a_service_writes_holds_no_secrets(tmp_path: Path, capsys: pytest.C
 
 def test_guesses_are_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_user("ann", "admin", tmp_path, monkeypatch)
-    with running(tmp_path, model=None, host="0.0.0.0", limits=Limits(logins=2)) as service:
+    with resting(tmp_path, model=None, host="0.0.0.0", limits=Limits(logins=2)) as service:
         client = client_of(service)
         found = [client.post("/login", json={"name": "ann", "password": "guess"}) for _ in range(3)]
         assert [answer.status_code for answer in found] == [401, 401, 429]
@@ -544,7 +544,7 @@ def test_a_key_of_streams_changes_many_rows_of_these(tmp_path: Path) -> None:
     with database.writing() as connection:
         headers = {"X-API-Key": keys.add_key(connection, "backend", "analyst", ["default"])}
     database.close()
-    with running(tmp_path, host="0.0.0.0") as service:
+    with resting(tmp_path, host="0.0.0.0") as service:
         client = client_of(service)
         client.post("/detect", json={"data": [hot(1), hot(2)]}, headers=headers)
         listed = client.get("/v1/alerts?stream=default", headers=headers).json()["alerts"]
@@ -631,7 +631,7 @@ def test_behind_a_proxy_loopback_logs_in_too(tmp_path: Path, monkeypatch: pytest
         Service(Configuration(tmp_path, behind_proxy=True))
     add_user("ann", "admin", tmp_path, monkeypatch)
     settings: dict[str, Any] = {"behind_proxy": True, "open_to": ("10.1.0.0/16",)}
-    with running(tmp_path, model=None, **settings) as service:
+    with resting(tmp_path, model=None, **settings) as service:
         client = TestClient(make_app(service), "https://shop.example", client=("127.0.0.1", 5000))
         assert client.get("/v1/alerts").status_code == 401
         answer = client.post("/login", json={"name": "ann", "password": PASSWORD})
@@ -660,7 +660,7 @@ def test_behind_a_proxy_loopback_logs_in_too(tmp_path: Path, monkeypatch: pytest
     ],
 )
 def test_where_a_change_comes_from(tmp_path: Path, headers: dict[str, str], status: int) -> None:
-    with running(tmp_path, model=None, origins=("https://shop.example",)) as service:
+    with resting(tmp_path, model=None, origins=("https://shop.example",)) as service:
         assert client_of(service).post("/detect", json={"data": hot()}, headers=headers).status_code == status
         # A login too: else another's page could log somebody in as somebody else.
         assert (client_of(service).post("/login", content="{", headers=headers).status_code == 403) is (status == 403)
@@ -702,7 +702,7 @@ def test_callers_that_ask_too_often(tmp_path: Path) -> None:
     with database.writing() as connection:
         made = [{"X-API-Key": keys.add_key(connection, name)} for name in ("a", "b")]
     database.close()
-    with running(tmp_path, model=None, host="0.0.0.0", limits=Limits(rate=0.001)) as service:
+    with resting(tmp_path, model=None, host="0.0.0.0", limits=Limits(rate=0.001)) as service:
         # A bucket of less than one token would never let anybody through.
         client = client_of(service)
         assert [client.get("/status", headers=made[0]).status_code for _ in range(2)] == [200, 429]
@@ -712,7 +712,7 @@ def test_callers_that_ask_too_often(tmp_path: Path) -> None:
 
 
 def test_jobs_that_wait_are_limited(tmp_path: Path) -> None:
-    with running(tmp_path, model=None, limits=Limits(jobs=0)) as service:
+    with resting(tmp_path, model=None, limits=Limits(jobs=0)) as service:
         client = client_of(service)
         client.post("/detect", json={"data": [hot(i) for i in range(3)]})
         answer = client.post("/train")

@@ -28,6 +28,8 @@ from anomaly_detection.settings import RECIPE, make_detector
 from anomaly_detection.synthetic import generate
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 
+pytestmark = pytest.mark.usefixtures("few_folds")
+
 DATA = generate("classic", 400, seed=1)
 RECORDS, LABELS = DATA.frame, np.asarray(DATA.labels)
 FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)

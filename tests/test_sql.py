@@ -27,6 +27,8 @@ from anomaly_detection.errors import DataError
 from anomaly_detection.model_files.persistence import load_detector
 from anomaly_detection.synthetic import generate
 
+pytestmark = pytest.mark.usefixtures("few_folds")
+
 ODD = (
     "CREATE TABLE odd AS SELECT n, n / 2.0 AS half, (n * 1.25)::numeric AS fixed, 'a' || n AS name, n % 2 = 0 AS even,"
     " DATE '2026-01-01' + n AS day, TIMESTAMP '2026-01-01 10:00:00.5' + n * INTERVAL '1 hour' AS moment,"

@@ -33,6 +33,8 @@ from mlx_iforest.cores import cores, effective_n_jobs
 from mlx_iforest.loaded import LoadedForest
 from mlx_iforest.parameters import KINDS, are_surely_fine
 
+pytestmark = pytest.mark.usefixtures("few_folds")
+
 RECORDS = generate("classic", 300, seed=1).frame
 ROOT = Path(__file__).parent.parent
 

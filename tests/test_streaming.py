@@ -35,6 +35,8 @@ from anomaly_detection.errors import DataError, NotFittedError
 from anomaly_detection.settings import RECIPE
 from anomaly_detection.synthetic import generate
 
+pytestmark = pytest.mark.usefixtures("few_folds")
+
 ROOT = Path(__file__).parent.parent
 FOUND = ["anomaly_score", "severity", "p_value", "is_anomaly", "reason"]
 

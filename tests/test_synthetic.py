@@ -164,7 +164,7 @@ def test_same_seed_same_data(profile: str) -> None:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(n=st.integers(1, 400), ratio=st.floats(0, 0.5), seed=st.integers(0, 2**63))
 def test_number_of_anomalies_is_exact(profile: str, n: int, ratio: float, seed: int) -> None:
     data = generate(profile, n, anomaly_ratio=ratio, seed=seed)

@@ -110,7 +110,7 @@ def _judge(job: Job, partition: Partition) -> Tally:
             # Else it would be held while the next one is made.
             del batch
         writer.close({DIGEST: job.digest(partition), TALLY: tally.to_json()})
-        if store.entry(partition.file) != [Entry(partition.file, partition.version)]:
+        if store.has_changed(Entry(partition.file, partition.version)):
             raise DataError("the file was changed meanwhile.")
     return tally
 

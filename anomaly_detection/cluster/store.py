@@ -20,6 +20,7 @@ __all__ = ["Entry", "Store", "absolute", "is_url", "is_whole_table", "matching"]
 _PARQUET = (".parquet", ".pq")
 _MAGIC = frozenset("*?[")
 _UNFINISHED = ".unfinished-"
+_TAG = "ETag "
 
 
 def is_url(location: str) -> bool:
@@ -97,6 +98,15 @@ class Store:
             listed = [Entry(info.path.lstrip("/")[start:], self._version(info)) for info in found]
         return sorted(listed, key=lambda entry: entry.name)
 
+    def has_changed(self, entry: Entry) -> bool:
+        """Whether a file is surely another one than it was when it was listed.
+
+        Stores may tell other things of a file in a list than of it alone, but for its tag.
+        """
+        found = self.entry(entry.name)
+        is_told = self._remote is None or entry.version.startswith(_TAG)
+        return not found or (is_told and found != [entry])
+
     def opened(self, name: str) -> Any:
         """A file of Arrow's, open for reading at any place; raises `OSError`."""
         return self._files.open_input_file(self._path(name))
@@ -133,9 +143,11 @@ class Store:
         return f"{self._folder}/{name}"
 
     def _version(self, info: Any) -> str:
-        if self._remote is not None:
-            return str(self._remote.ukey(info.path))
-        return f"{info.size} {info.mtime_ns}"
+        if self._remote is None:
+            return f"{info.size} {info.mtime_ns}"
+        known = self._remote.info(info.path)
+        tag = str(known.get("ETag") or known.get("etag") or "").strip('"')
+        return f"{_TAG}{tag} {known['size']}" if tag else str(self._remote.ukey(info.path))
 
 
 def matching(location: str) -> tuple[Store, list[Entry]]:

@@ -168,7 +168,7 @@ def learn_references(table: Table, schema: Schema) -> list[ColumnReference]:
             found[name] = _empty(name, "categorical", names)
     contexts = dict(found)
     places = {name: each.places(learned.coded(name)) for name, each in contexts.items()}
-    side_by_side = np.array([*places.values()], dtype=np.int32).reshape(len(places), -1)
+    side_by_side = np.array([*places.values()], dtype=np.int32).reshape(len(places), len(learned))
     for name in schema.names(Role.NUMERIC):
         found[name] = _number(name, learned.numbers(name), contexts, places, side_by_side)
     for name in schema.names(Role.TIMESTAMP):

@@ -31,8 +31,11 @@ from anomaly_detection.features.kinds import GROUPS, KINDS, PLAIN_GROUPS
 from anomaly_detection.features.memory import Memory
 from anomaly_detection.features.repeats.coincidences import keys_by_column
 from anomaly_detection.features.trained_features import TrainedFeatures
+from anomaly_detection.heap import trim
 
 __all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]
+
+_MANY = 100_000  # rows
 
 
 class SupplyChainFeatures(TrainedFeatures, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -183,6 +186,9 @@ class SupplyChainFeatures(TrainedFeatures, TransformerMixin, BaseEstimator):  # 
         for made in (grouped_by, keys_by_column):
             extended.forget(made)
         extended.forget_lookups()
+        if len(extended) >= _MANY:
+            # Two tables of all features are to be there at once: the heap would keep beside them what was freed.
+            trim()
         sources = self._sources()
         self.kept_ = kept_features(blocks, sources, self.weighs_evidence)
         if not self.kept_.size:

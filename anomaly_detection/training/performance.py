@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import pickle
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 import psutil
 
 from anomaly_detection.errors import DataError
+from anomaly_detection.heap import trim
 
 __all__ = ["Measurement", "measure", "model_bytes", "rows_per_second"]
 
@@ -96,11 +96,7 @@ def _release_memory() -> None:
     gc.collect()
     if (pyarrow := sys.modules.get("pyarrow")) is not None:
         pyarrow.default_memory_pool().release_unused()
-    try:
-        trim = ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError, TypeError):  # no glibc
-        return
-    trim(0)
+    trim()
 
 
 def rows_per_second(

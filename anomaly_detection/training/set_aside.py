@@ -8,6 +8,7 @@ import pandas as pd
 from anomaly_detection.calibration.thresholds import ThresholdRule
 from anomaly_detection.detector import Detector
 from anomaly_detection.features.cross_fitting import BELOW, FEWEST
+from anomaly_detection.heap import trim
 
 __all__ = ["fit_with_some_aside"]
 
@@ -53,4 +54,9 @@ def fit_with_some_aside(detector: Detector, frame: pd.DataFrame, rule: Threshold
     records = detector.preprocessor.read(frame)
     detector.fit(records.part(np.sort(shuffled[aside:][:_LEARNED])), watched=rule.needs_batch)
     detector.set_threshold(rule, detector.score_samples(records.part(np.sort(shuffled[:aside]))))
-    return detector if rule.needs_batch else detector.refit(records)
+    if rule.needs_batch:
+        return detector
+    if len(frame) > _LEARNED:
+        # What the first fit took is more than the second needs at its beginning.
+        trim()
+    return detector.refit(records)

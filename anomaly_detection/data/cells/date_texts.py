@@ -64,6 +64,7 @@ _ZONES = dict(zone.split("=") for zone in _OFFSETS.split())
 _ZONE_NAME = re.compile(rf"(?<=\d)\s*\b({'|'.join(_ZONES)})$")
 _ZONE_COMMENT = re.compile(r"\s*(?:\[[\w/+:-]+\]|\([A-Za-z ]{1,40}\))$")
 _COMPACT = re.compile(r"^(\d{4})(\d{2})(\d{2})[T ]?(\d{2})(\d{2})(?:(\d{2})([.,]\d+)?)?(Z|[-+]\d{2}:?\d{2})?$")
+_COMPACT_DAY = re.compile(r"^((?:19|20)\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$")
 _ZONE_TWICE = re.compile(r"([-+]\d{2}:?\d{2}) [A-Z]{3,4}$")
 _OF_A_LOG = re.compile(r"(?<=[A-Za-z]{3}/\d{4}|.[A-Za-z]{3}\d{4}):(?=\d{2}:\d{2})")
 _OF_DB2 = re.compile(r"^(\d{4}-\d{2}-\d{2})-(\d{2})\.(\d{2})\.(\d{2}(?:\.\d{1,9})?)")
@@ -217,6 +218,7 @@ def _plain_forms(texts: pd.Series[Any]) -> pd.Series[Any]:
         year, month, day, hour, minute, second, part, zone = match.groups(default="")
         return f"{year}-{month}-{day}T{hour}:{minute}:{second or '00'}{part.replace(',', '.')}{zone}"
 
+    texts = texts.str.replace(_COMPACT_DAY, r"\1-\2-\3", regex=True)
     return texts.str.replace(_COMPACT, spread, regex=True)
 
 

@@ -57,7 +57,8 @@ _UNIT = (
     r"(?:kg|kgs|kilograms?|g|grams?|lbs?|pounds?|tons?|tonnes?|t|km|kms|kilomet(?:er|re)s?|mi|miles?|m3|m³|cbm|days?|"
     r"\u00b0[cf]|[kmg]?wh|[km]w|[kmgt]b|[km]?hz|m?bar|[kh]pa|psi|hours?|hrs?|h|pcs|pieces?|units?|stk|st\u00fcck|%|inch|inches|foot|feet|met(?:er|re)s?|lit(?:er|re)s?|ounces?|tage?|jours?|pct)"
 )
-_ABOUT = r"[~\u2248\u2243]\s*|(?:ca|circa|approx|about|etwa|rund|env|environ)\b\.?\s*(?=[-+.,\d])"
+_ABOUT_WORDS = "ca|circa|approx|about|etwa|rund|env|environ"
+_ABOUT = rf"[~\u2248\u2243]\s*|(?:{_ABOUT_WORDS})\b\.?\s*(?=[-+.,\d])"
 _NUMBER = re.compile(
     rf"^(?:{_ABOUT})?(?P<open>\()?\s*(?P<sign>[-+\u2212\u2013])?\s*(?P<before>{_BEFORE})?\s*"
     r"(?P<inner>[-+\u2212\u2013]|\((?=.*\)$))?\s*"
@@ -90,9 +91,9 @@ _SPELLED = re.compile(
     re.IGNORECASE,
 )
 _DIGIT = re.compile(r"\d")
-# What all numbers have in front of their first figure, if they are in ASCII: nothing, or a currency.
+# What all numbers have in front of their first figure, if they are in ASCII: "about", a currency, both or neither.
 _IN_FRONT = rf"{_APART}|usd|eur|gbp|jpy|cny|inr|chf|zar|kr|rs|s?fr|us|r|au?|ca?|hk|nt|s|nz|mx"
-_MAY_BE = rf"(?i)^[^0-9a-z]*(?:(?:{_IN_FRONT})[^0-9a-z]*)?[0-9]"
+_MAY_BE = rf"(?i)^[^0-9a-z]*(?:(?:{_ABOUT_WORDS})[^0-9a-z]*)?(?:(?:{_IN_FRONT})[^0-9a-z]*)?[0-9]"
 _FEW = 20  # texts: an expression of Python's for each costs no more than one of Arrow's
 _PLAIN = r"^-?\d+(?:\.\d+)?$"
 _WORDED = re.compile(r"[^0-9., +-]")

@@ -22,43 +22,15 @@ _CODES = frozenset(
     )
 )
 # One of these as the last word is called by a number; a count would be in the plural.
-_CALLED = frozenset(
-    (
-        *(
-            "plant",
-            "warehouse",
-            "store",
-            "shop",
-            "branch",
-            "vendor",
-            "supplier",
-            "customer",
-            "client",
-            "seller",
-            "buyer",
-        ),
-        *("merchant", "carrier", "employee", "operator", "driver", "machine", "device", "sensor", "station"),
-        *(
-            "material",
-            "article",
-            "product",
-            "item",
-            "batch",
-            "region",
-            "channel",
-            "route",
-            "zone",
-            "department",
-            "dept",
-        ),
-        *("type", "status", "category", "subcategory", "group", "division", "cluster", "segment", "ledger", "company"),
-        *("flight", "voyage", "vehicle", "truck", "trailer", "container", "tour"),
-        *("werk", "lieferant", "kunde", "debitor", "kreditor", "artikel", "lagerort", "filiale"),
-        *("buchungskreis", "kostenstelle", "kostenart", "sachkonto", "warengruppe", "bewegungsart", "belegart"),
-        *("auftragsart", "mandant", "sparte", "vertriebsweg", "spediteur", "abteilung", "fournisseur", "magasin"),
-        *("proveedor", "cliente", "tienda", "almacen", "articulo", "producto", "fornitore", "prodotto"),
-    )
+_NOUNS = (
+    "plant warehouse store shop branch vendor supplier customer client seller buyer party merchant carrier employee"
+    " operator driver machine device sensor station material article product item batch region channel route zone"
+    " department dept type status category subcategory group division cluster segment ledger company flight voyage"
+    " vehicle truck trailer container tour werk lieferant kunde debitor kreditor artikel lagerort filiale buchungskreis"
+    " kostenstelle kostenart sachkonto warengruppe bewegungsart belegart auftragsart mandant sparte vertriebsweg"
+    " spediteur abteilung fournisseur magasin proveedor cliente tienda almacen articulo producto fornitore prodotto"
 )
+_CALLED = frozenset(_NOUNS.split())
 _FIELDS_OF_SAP = (
     "werks lgort bukrs kunnr kunag kunwe lifnr matnr ebeln ebelp vbeln posnr vgbel vgpos aubel aupos bwart hkont saknr"
     " kostl prctr ekorg ekgrp matkl vkorg vtweg spart auart bsart blart belnr buzei charg mandt gsber kokrs aufnr banfn"
@@ -72,6 +44,9 @@ _COUNTED = frozenset(
         *("sort", "rank", "tage", "jahr", "monat", "woche", "yes"),
     )
 )
+# "pieces per store" and "distance to warehouse" are amounts.
+_OF_EACH = frozenset({"per", "by", "to", "from", "in", "at", "since", "is", "has", "new", "avg", "mean", "max", "min"})
+_PARTIES = frozenset({"ship", "sold", "bill"})
 _NUMBERS = frozenset({"number", "no", "nr", "nbr", "num", "nummer", "key"})
 # "account balance" and "code lines" are sizes of something that is named by a code.
 _SIZES = frozenset(
@@ -118,7 +93,8 @@ def names_code(name: str) -> bool:
     if not words or tokens & _SIZES or {"number", "of"} <= tokens:
         return False
     last, before = words[-1], words[:-1]
-    called = last in _CALLED or (last in _NUMBERS and bool(before) and not tokens & _COUNTED)
+    named = last in _CALLED and (not tokens & _OF_EACH or bool(tokens & _PARTIES))
+    called = named or (last in _NUMBERS and bool(before) and not tokens & _COUNTED)
     # Kundennummer, Artikelnr.
     called |= len(last) > 6 and last.endswith(("nummer", "nr"))
     return called or bool(tokens & _CODES) or last in _TECHNICAL

@@ -107,6 +107,10 @@ def _read_texts(
         numbers = parse_distinct_numbers(texts, False, None, distinct.numbers)
         read = parse_epochs(numbers, column.epoch)
         far = ~np.isnan(numbers) & np.isnat(read)
+        open_ = np.zeros(len(texts), dtype=bool)
+        left = np.flatnonzero(np.isnan(numbers))
+        # Of dates in another form those alone that leave nothing open, such as 2024-01-31.
+        read[left], far[left], open_[left] = read_distinct_dates(texts.to_numpy()[left], ())
     elif dates:
         read, far, open_ = read_distinct_dates(texts.to_numpy(), column.dates)
     else:

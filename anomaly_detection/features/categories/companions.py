@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.data.columns.levels import CombinedLevels, Levels, levels_of, vocabulary
+from anomaly_detection.data.columns.levels import CombinedLevels, Levels, grouped_by, levels_of, vocabulary
 from anomaly_detection.data.columns.table import Table
 from anomaly_detection.features.categories.pairing import most_related
 from anomaly_detection.features.compiled.combinations import combination
@@ -151,7 +151,9 @@ def _found(X: Table, names: Sequence[str]) -> Companions:
     companions = [name for name in lasting if any(name in own for own in of.values())]
     pairs = {frozenset(pair): pair for name, own in of.items() for pair in combinations((name, *own), 2)}
     return Companions(
-        of, {name: levels_of(X, name) for name in companions}, tuple(CombinedLevels(X, pair) for pair in pairs.values())
+        of,
+        {name: levels_of(X, name) for name in companions},
+        tuple(grouped_by(X, pair).levels for pair in pairs.values()),
     )
 
 

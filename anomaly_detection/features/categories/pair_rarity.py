@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.data.columns.levels import CombinedLevels, Kept, Levels, vocabulary
+from anomaly_detection.data.columns.levels import CombinedLevels, Kept, Levels, levels_of, vocabulary
 from anomaly_detection.data.columns.table import Table
 from anomaly_detection.features.categories.companions import RARELY
 from anomaly_detection.features.categories.information import SAMPLE, mutual_information
@@ -103,7 +103,7 @@ class PairRarity(LevelPairs):
         self.pairs_ = [pair for pair, _ in found]
         self.lent_ = [lent for _, lent in found]
         used = sorted({name for pair in self.pairs_ for name in pair})
-        self.levels_ = {name: Levels(X[name]) for name in used}
+        self.levels_ = {name: levels_of(X, name) for name in used}
         self.combined_ = [CombinedLevels(X, pair) for pair in self.pairs_]
         self.orders_ = [
             one.counts if key in (None, one.columns[0]) else _once(codes, one.codes(X), len(one))

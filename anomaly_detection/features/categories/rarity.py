@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from anomaly_detection.data.columns.levels import Kept, Levels, LevelValues, vocabulary
+from anomaly_detection.data.columns.levels import Kept, LevelValues, levels_of, vocabulary
 from anomaly_detection.data.columns.table import Table, as_table
 from anomaly_detection.features.categories.information import determined
 from anomaly_detection.features.categories.level_pairs import shown
@@ -53,7 +53,7 @@ class CategoryRarity(FeatureGroup):
         """Count the levels."""
         X = self._seen(X)
         self.n_rows_ = len(X)
-        levels = {name: Levels(X[name]) for name in X}
+        levels = {name: levels_of(X, name) for name in X}
         self.levels_ = {name: found for name, found in levels.items() if self.keep_all or len(found) > 1}
         told = [] if self.keep_all else determined(X, self.levels_)
         self.surprise_ = {name: self._surprisal(found.counts, name in told) for name, found in self.levels_.items()}

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.data.columns.levels import MISSING_LEVEL, CombinedLevels, Kept, Levels, vocabulary
+from anomaly_detection.data.columns.levels import MISSING_LEVEL, CombinedLevels, Kept, Levels, levels_of, vocabulary
 from anomaly_detection.data.columns.table import Table, as_table
 from anomaly_detection.features.categories.companions import NONE, RARELY, Companions, find_companions
 from anomaly_detection.features.categories.level_pairs import (
@@ -117,7 +117,7 @@ class Relations(LevelPairs):
         step = -(-len(X) // _SAMPLE)
         coded: dict[str, tuple[Codes, int]] = {}
         categories = [name for name in X if name not in (*self.keys, *self.dates)]
-        levels = {name: Levels(X[name]) for name in categories}
+        levels = {name: levels_of(X, name) for name in categories}
         for name, found in levels.items():
             if 1 < len(found) <= _MOST_LEVELS * len(X):
                 coded[name] = (found.codes(X[name])[::step], len(found))

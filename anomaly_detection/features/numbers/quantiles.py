@@ -15,6 +15,8 @@ Floats = npt.NDArray[np.float64]
 _COLUMNS = 16
 """Read at once: a table lies row by row."""
 
+_FEW = 5_000  # values that are put in order sooner than in parts
+
 
 class Places:
     """Where quantiles of n values in order lie.
@@ -56,7 +58,10 @@ def between(low: Floats, high: Floats, share: Floats) -> Floats:
 
 def quantiles(values: npt.NDArray[Any], shares: Any) -> Floats:
     """`numpy.quantile` of values in any order, none of them missing: of few in a tenth of the time."""
-    return Places(len(values), shares).of(np.sort(values))
+    places = Places(len(values), shares)
+    if len(values) <= _FEW:
+        return places.of(np.sort(values))
+    return places.of(np.partition(values, np.unique([places.low, places.high])))
 
 
 def median(values: npt.NDArray[Any]) -> float:

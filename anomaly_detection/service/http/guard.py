@@ -127,6 +127,9 @@ class Guard:
         foreign = headers.get("sec-fetch-site") not in _OWN_PAGES
         if foreign or (origin is not None and _host_of(origin) != host):
             raise Problem(403, "Pages of this origin may not change anything here; --allow-origin lets them.")
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            # Lines of it would be kept as records that cannot be read.
+            raise Problem(415, "A compressed body is not read; send it without a Content-Encoding.")
 
     async def _caller(self, scope: Scope, headers: Mapping[str, str]) -> Caller:
         """Who asks; `Problem` (401) where that is nobody known and the route is not open, 403 without the token."""

@@ -17,11 +17,15 @@ from anomaly_detection.texts.viewer import gettext
 
 __all__ = ["context_page", "is_drawn"]
 
+_ROWS = 40
+"""Columns that are shown side by side, the odd ones first: of 200 a person reads no more."""
+
 
 def context_page(visit: Visit) -> Response:
     """``GET /alerts/{id}/context``: the parts of a case's page that are loaded after it."""
     alert = visit.get(get_alert, id=visit.path["id"])
     found = visit.get(get_context, id=visit.path["id"])
+    rows = _side_by_side(alert["record"], found)
     return html(
         "context",
         alert=alert,
@@ -31,7 +35,8 @@ def context_page(visit: Visit) -> Response:
             for place, (each, reason) in enumerate(zip(found["odd"], alert["reasons"], strict=False))
             if is_drawn(reason)
         ],
-        rows=_side_by_side(alert["record"], found),
+        rows=rows[:_ROWS],
+        more=len(rows[_ROWS:]),
         before=[with_heading(visit.service, each) for each in found["before"]],
     )
 

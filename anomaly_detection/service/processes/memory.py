@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import sys
+
+from anomaly_detection.heap import trim
 
 __all__ = ["settle"]
 
@@ -24,5 +24,4 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(700, *_ROUNDS)
-    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
-        library.malloc_trim(0)
+    trim()
