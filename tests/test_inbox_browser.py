@@ -191,13 +191,13 @@ def keys_while_an_answer_is_awaited(page: Page) -> None:
 
 def keys_while_a_case_is_opened(page: Page) -> None:
     first = current(page).removeprefix("case-")
-    pages, verdicts = held(page, re.compile(r"/cases/\d+$")), held(page, "**/cases")
+    pages, verdicts = held(page, re.compile(r"/cases/\d+(\?|$)")), held(page, "**/cases")
     # Opened, judged before it is there, and taken back.
     for key in ("Enter", "f"):
         page.keyboard.press(key)
     asked(page, pages, 1)
     page.keyboard.press("u")
-    page.unroute(re.compile(r"/cases/\d+$"))
+    page.unroute(re.compile(r"/cases/\d+(\?|$)"))
     pages[0].continue_()
     for i, do in enumerate(("false alarm", "undo")):
         asked(page, verdicts, i + 1)

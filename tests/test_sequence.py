@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from anomaly_detection.features.features import SupplyChainFeatures
+from anomaly_detection.features.kinds import EVIDENCE_GROUPS
 from anomaly_detection.features.series import sequence
 from anomaly_detection.features.series.sequence import Neighbours, Runs
 
@@ -102,6 +104,18 @@ def test_a_date_after_a_gap_is_in_its_place() -> None:
     assert not fitted.transform(new).any()
     new.loc[200, "at"] -= pd.Timedelta(hours=5)
     assert np.abs(fitted.transform(new))[195, 0] == pytest.approx(5 / 24, rel=1e-3)
+
+
+def test_in_a_file_that_is_sorted_by_its_dates_the_first_that_falls_out_is_evidence_the_more_the_farther() -> None:
+    frame = readings()
+    features = SupplyChainFeatures(groups=EVIDENCE_GROUPS).fit(frame)
+    new = readings(1)
+    new.loc[100, "at"] += pd.Timedelta(days=3)
+    new.loc[200, "at"] -= pd.DateOffset(years=1)
+    place = [source.name for source in features.feature_sources_].index("at beside the rows around")
+    found = features.evidence_.of(features.transform(new)[:, :-1])[:, place]
+    assert found[200] > found[100] + 5.0 > np.log(N) + 5.0
+    assert np.delete(found, [100, 200]).max() < 2.0
 
 
 def test_rows_in_no_order_tell_nothing() -> None:

@@ -36,7 +36,7 @@ _KINDS = {
     Role.TIMESTAMP: "date",
     Role.IDENTIFIER: "id, not judged",
     Role.TEXT: "text, not judged",
-    Role.CONSTANT: "constant, not judged",
+    Role.CONSTANT: "constant",
     Role.IGNORED: "ignored",
 }
 _ROWS = 60

@@ -21,6 +21,7 @@ _ROLES = {
     "numeric": ("number", "numbers"),
     "categorical": ("category", "categories"),
     "timestamp": ("date", "dates"),
+    "constant": ("constant", "constants"),
 }
 _NAMES_SHOWN = 6
 _DIGITS = 12  # of a hash; enough to compare by eye

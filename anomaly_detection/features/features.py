@@ -205,7 +205,7 @@ class SupplyChainFeatures(TrainedFeatures, TransformerMixin, BaseEstimator):  # 
         self.evidence_ = None
         if self.weighs_evidence:
             logarithmic = np.concatenate([branch.logarithmic_features() for _, branch, _ in self._used()])
-            least = np.concatenate([branch.least() for _, branch, _ in self._used()])[self.kept_]
+            least = np.concatenate([branch.least_deviations() for _, branch, _ in self._used()])[self.kept_]
             scales = scales_of(self.feature_sources_, logarithmic[self.kept_].tolist(), extended)
             far = foretold(self.feature_sources_).tolist()
             self.evidence_ = Evidence(scales, learn_tails(found, scales, least.tolist(), far))

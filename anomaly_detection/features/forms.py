@@ -61,10 +61,12 @@ def worth_less_together(found: npt.NDArray[np.float32]) -> None:
     found /= np.maximum(together / (1.0 + SELDOM * len(found)), 1.0) ** 0.25
 
 
-def worth_less_of_one(found: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], codes: npt.NDArray[Any]) -> None:
+def worth_less_of_one(
+    found: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], codes: npt.NDArray[Any], power: float = 0.25
+) -> None:
     """Change the evidence of some rows, in a column of shape (n,), by how many of them have the same code."""
     _, place, together = np.unique(codes[rows], return_inverse=True, return_counts=True)
-    found[rows] /= together[place] ** 0.25
+    found[rows] /= together[place] ** power
 
 
 def seldom(count: npt.ArrayLike, rows: int, never: float = NEVER) -> Floats:

@@ -188,8 +188,8 @@ class FeatureGroup:
         """`features_of` as a program of these columns of the records; None where it has none."""
         return None
 
-    def least(self) -> npt.NDArray[np.float64]:
-        """What of each feature is one deviation at least, for `Evidence`: that of `units`, unless a group knows better."""
+    def least_deviations(self) -> npt.NDArray[np.float64]:
+        """One deviation of each feature is so much at least, for `Evidence`: that of `units`, if no better is known."""
         return np.array([self.units_of(str(name))[0] for name in self.get_feature_names_out()], dtype=np.float64)
 
     def logarithmic_features(self) -> npt.NDArray[np.bool_]:

@@ -45,9 +45,10 @@ _HISTORY = Record(
         "resolution": POSITIVE,
         "told": Optional(Array("float64", dimensions=2, least=-LARGEST, most=LARGEST)),
         "of_new": Flag(),
+        "unproven": LENT,
     },
     # Earlier files lack them.
-    optional=("told", "of_new"),
+    optional=("told", "of_new", "unproven"),
 )
 
 

@@ -83,7 +83,7 @@ class Relations(LevelPairs):
 
     No pair is odder than ``p(a | b)`` makes it: of two records of a rare `b`, one with an `a` that half of all records
     have is none, though none of these many has had that `b`. A pair never seen that several rows of a batch bring is
-    worth less, by the fourth root.
+    worth as much less.
 
     `p` has pseudo-counts in proportion to how common `b` is, as many as make the training rows likeliest, each judged
     by the others. A column that tells less than 0.05 nats a row is no `a`. What is common is no evidence: how far out a
@@ -165,7 +165,7 @@ class Relations(LevelPairs):
             new = np.flatnonzero((both[:, i] == 0) & (found[:, i] > 0))
             if len(new) > 1 and one.lent_back is not None:
                 cells = keys_by_column(X, (one.of, one.given))
-                worth_less_of_one(found[:, i], new, combined(cells, len(X)))
+                worth_less_of_one(found[:, i], new, combined(cells, len(X)), 1.0)
 
     @property
     def _pairs(self) -> list[tuple[str, str]]:

@@ -39,8 +39,10 @@ def grouped_likelihood(
     to_sigma: float,
     lent_centre: float,
     lent_spread: float,
+    unproven: float,
+    wanted: Any,
 ) -> float:
-    """The mean log density of values within groups, each judged by the others of its group.
+    """The sum of the log densities of some values within groups, each judged by the others of its group.
 
     Parameters
     ----------
@@ -51,6 +53,8 @@ def grouped_likelihood(
         Each value's group, see `by_group`.
     to_sigma : float
         What a median distance is multiplied by.
+    wanted : ndarray of bool, shape (n,)
+        Which values count.
     """
     order, starts = by_group(by_value, codes, groups)
     n = len(x)
@@ -70,16 +74,17 @@ def grouped_likelihood(
         spreads[row] = width * width
         if count > 0:
             spreads[row] = (count * own * own + lent_spread * within * within) / (count + lent_spread)
-            spreads[row] += resolution * resolution + (width / (count + 1.0)) ** 2
+            spreads[row] += resolution * resolution + (unproven * width / (count + 1.0)) ** 2
         off[row] = values[i] - (count * others[i] + lent_centre * centre) / (count + lent_centre)
     # In the order of the rows: the same groups by other names come to the same.
     total, product = 0.0, 1.0
     for i in range(n):
-        product, total = _summed(product, total, spreads[i], off[i])
+        if wanted[i]:
+            product, total = _summed(product, total, spreads[i], off[i])
         if i % _AT_ONCE == _AT_ONCE - 1:
             total += log(product)
             product = 1.0
-    return -0.5 * (total + log(product)) / n
+    return -0.5 * (total + log(product))
 
 
 @compiled()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +27,11 @@ Chosen = tuple[str | None, tuple[str, ...], Scale]
 _LEAST_GAIN = 0.02  # in nats a row: below, a context says nothing
 _LEAST_GAIN_OF_RATIO = 0.05
 _SCREENED = 4
-_PAIRS = 1
+_PAIRS = 2
+_NO_FINER = 1.05  # times as many groups as one of its columns has: a pair says what that says
 _KEPT = 2
-_ROWS_OF_A_PAIR = 8  # on average, of two columns' combinations
+_MOST_PAIRS = 0.7  # of the rows
+_MOST_ALONE = 0.1  # of the rows have none beside them in a grouping that is enough by itself
 _DIVISORS = 16
 _SCREENED_ROWS = 1_000
 
@@ -67,24 +70,22 @@ class ContextSearch:
             return []
         free = self._free(name)
         alone = self._alone(values)
-        found = sorted(self._groupings(values, free), key=lambda item: -item[0])
-        kept: list[Chosen] = [
-            (None, group_by, scale) for likely, group_by in found[:_KEPT] if likely > alone + _LEAST_GAIN
-        ]
-        least = max([alone, *(likely for likely, _ in found)]) + _LEAST_GAIN_OF_RATIO
-        best = self._best_quotient(name, scale, free)
-        if best is not None and best[0] > least:
-            kept.append((best[1], best[2], scale))
-        return kept
+        found = self._groupings(values, free)
+        kept: list[Chosen] = [(None, one.columns, scale) for one in _best_of(found, _KEPT, alone + _LEAST_GAIN)]
+        least = max([alone, *(one.likely for one in found)]) + _LEAST_GAIN_OF_RATIO
+        return kept + [(per, one.columns, scale) for per, one in self._best_quotients(name, scale, free, least)]
 
     def _alone(self, values: Ordered) -> float:
         return likelihood(values, np.zeros(len(self._rows), dtype=np.int32), 1)
 
-    def _best_quotient(self, name: str, scale: Scale, free: Bools) -> tuple[float, str, tuple[str, ...]] | None:
-        """The quotient whose best grouping leaves least open: how likely it makes the number, divisor and groups."""
+    def _best_quotients(self, name: str, scale: Scale, free: Bools, least: float) -> list[tuple[str, _Grouping]]:
+        """The quotient whose best grouping leaves least open: divisor and grouping, where it is likelier than `least`.
+
+        And one that leaves fewer rows alone, where that does many.
+        """
         if _is_share(self._rows.numbers(name)) or tells_place(name):
             # A discount of 0.2 for an amount, or an age for each year, is no number that anybody reckons with.
-            return None
+            return []
         closest: tuple[float, float, str, Ordered, Bools] | None = None
         mine = {name, *self._kin.get(name, ())}
         others = [other for other in self._divisors if not mine & {other, *self._kin.get(other, ())}]
@@ -102,12 +103,10 @@ class ContextSearch:
             if closest is None or left < closest[0]:
                 closest = left, under, other, values, both
         if closest is None:
-            return None
+            return []
         _, under, other, values, both = closest
-        nothing: tuple[str, ...] = ()
-        found = [(self._alone(values), nothing), *self._groupings(values, both)]
-        likely, group_by = max(found, key=lambda item: item[0])
-        return likely - under, other, group_by
+        found = [_Grouping(self._alone(values), 0.0, ()), *self._groupings(values, both)]
+        return [(other, one) for one in _best_of(found, 1, least + under)]
 
     def _promising(self, number: _Divisor, others: list[str], scale: Scale) -> list[str]:
         """Of many divisors those that leave least open by themselves, by some of the rows; in their order."""
@@ -124,30 +123,60 @@ class ContextSearch:
         best = np.argsort(np.round(left, 9), kind="stable")[:_DIVISORS]
         return [others[i] for i in sorted(best.tolist())]
 
-    def _groupings(self, values: Ordered, free: Bools) -> list[tuple[float, tuple[str, ...]]]:
+    def _groupings(self, values: Ordered, free: Bools) -> list[_Grouping]:
         """Each promising grouping and how likely it makes the values; of the best one also with a second column."""
         columns, names = self._columns, self._columns.names
         shares = np.where(free, values.explained_shares(columns, free), 0.0)
         order = np.argsort(-shares, kind="stable")[: min(_SCREENED, int((shares > 0).sum()))]
-        found: list[tuple[float, tuple[str, ...]]] = []
-        best: tuple[float, str, int] | None = None
+        found: list[_Grouping] = []
+        best: tuple[float, int] | None = None
         for i in order.tolist():
-            likely = likelihood(values, columns.codes[i], int(columns.sizes[i]))
-            found.append((likely, (names[i],)))
-            best = max(best or (-np.inf, "", -1), (likely, names[i], i))
+            codes, size = columns.codes[i], int(columns.sizes[i])
+            likely = likelihood(values, codes, size)
+            found.append(_Grouping(likely, float(_are_alone(values, codes, size).mean()), (names[i],)))
+            if best is None or likely > best[0]:
+                best = likely, i
         if best is None:
             return []
-        first = best[2]
+        first = best[1]
         wanted = free.copy()
         wanted[first] = False
-        most = len(values) / _ROWS_OF_A_PAIR
+        most = _MOST_PAIRS * len(values)
         pairs = values.pair_shares(columns, first, wanted, most)
         second = sorted(((share, names[i], i) for i, share in enumerate(pairs.tolist()) if share > -1.0), reverse=True)
-        for _, other, i in second[:_PAIRS]:
+        tried = 0
+        for _, other, i in second:
             both = columns.codes[first].astype(np.int64) * columns.sizes[i] + columns.codes[i]
-            used, codes = np.unique(both, return_inverse=True)
-            found.append((likelihood(values, codes.astype(np.int32), len(used)), (best[1], other)))
+            used, place = np.unique(both, return_inverse=True)
+            if len(used) <= _NO_FINER * columns.sizes[first]:
+                continue
+            tried += 1
+            codes = place.astype(np.int32)
+            alone = _are_alone(values, codes, len(used))
+            # Where a row is alone in a pair, the first column's level judges it.
+            likely = likelihood(values, codes, len(used), ~alone)
+            likely += likelihood(values, columns.codes[first], int(columns.sizes[first]), alone)
+            found.append(_Grouping(likely, float(alone.mean()), (names[first], other)))
+            if tried == _PAIRS:
+                break
         return found
+
+
+class _Grouping(NamedTuple):
+    """Columns to group by, how likely they make the values, and the share of rows that are alone in their groups."""
+
+    likely: float
+    alone: float
+    columns: tuple[str, ...]
+
+
+def _best_of(found: list[_Grouping], count: int, least: float) -> list[_Grouping]:
+    """The likeliest of those that are likelier than `least`; where these leave many rows alone, one that does not."""
+    kept = sorted((one for one in found if one.likely > least), key=lambda one: -one.likely)
+    enough = [one for one in kept if one.alone <= _MOST_ALONE]
+    if enough and not any(one in enough for one in kept[:count]):
+        return [*kept[: max(count - 1, 1)], enough[0]]
+    return kept[:count]
 
 
 class _Divisor:
@@ -179,6 +208,12 @@ class _Divisor:
         under = other.values[::step]
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return bounded(np.where(under > 0, self.values[::step] / under, np.nan))
+
+
+def _are_alone(values: Ordered, codes: npt.NDArray[np.int32], groups: int) -> Bools:
+    """Which of the values have no other in their group."""
+    own = values.of(codes)
+    return np.asarray(np.bincount(own, minlength=groups)[own] == 1)
 
 
 def _middle(values: Floats) -> Floats:

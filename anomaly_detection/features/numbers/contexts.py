@@ -34,6 +34,7 @@ Codes = npt.NDArray[np.int64]
 
 _SAMPLE = 5_000
 _MOST_LEVELS = 0.7  # of the rows: with more, hardly any row has others of its level
+_MOST_PAIRS = 50_000  # what more of them would take in memory and files, their columns' own levels do not
 
 
 @dataclass
@@ -140,6 +141,8 @@ class Contexts(NumericGroup):
                 if per not in ordered:
                     ordered[per] = Ordered(_on_scale(X, name, per, scale))
                 groups = grouped_by(X, group_by)
+                if len(group_by) > 1 and len(groups.levels) > _MOST_PAIRS:
+                    continue
                 off_scale = partial(_off_scale, per=per, scale=scale)
                 learned = learn_history(ordered[per], groups.codes, len(groups.levels), off_scale=off_scale)
                 if learned is not None:

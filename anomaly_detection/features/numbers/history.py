@@ -6,7 +6,7 @@ The likelihood is the logarithm of a Student density with three degrees of freed
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -20,6 +20,7 @@ from anomaly_detection.features.numbers.quantiles import median as middle
 __all__ = ["LEAST_ROWS", "UNSURE", "History", "learn_history", "likelihood"]
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.int64]
 
 LEAST_ROWS = 10
@@ -30,7 +31,10 @@ UNSURE = 1e-9
 
 _LENT_CENTRES = (0.02, 0.2, 1.0, 4.0)
 _LENT_SPREADS = (1.0, 4.0, 16.0, 64.0)
-_USUALLY_LENT = (0.2, 4.0)
+_UNPROVEN = (1.0, 0.3, 0.1, 0.03)
+_USUAL = ((0.2, 4.0, 1.0), (0.02, 4.0, 0.1))
+"""Rows that are lent to centres and to spreads, and `History.unproven`: of groups that scatter, of those that agree."""
+
 _RESOLUTION = 1e-3
 _SAMPLE = 20_000
 """Rows that decide how many are lent, at most."""
@@ -56,6 +60,9 @@ class History:
         Rows that all values lend to a group's centre, and all groups to its spread.
     resolution : float
         Least spread.
+    unproven : float
+        So many widths are added to the spread of a group, over the number of its values and one: few values that agree
+        do not prove that all do, as far as those of other groups did not. 1 in files of before.
     told : ndarray of float64, shape (3, groups + 1), optional
         The median and the quantiles of 5 and 95 % in the number's own units, as a pivot of the records shows them: of
         two values in the middle, half the sum. The last entries are of all values. None in files that lack them.
@@ -77,6 +84,7 @@ class History:
     resolution: float
     told: Floats | None = None
     of_new: bool = True
+    unproven: float = 1.0
 
     def deviation(self, values: Floats, codes: Codes) -> Floats:
         """Give `asinh` of how many spreads each value lies off its group's centre; `codes` are -1 for new groups."""
@@ -105,8 +113,7 @@ class History:
 
     def _spread(self, count: Any, spread: Floats) -> Floats:
         own = (count * spread**2 + self.lent_spread * self.within**2) / (count + self.lent_spread)
-        # Few values that agree do not prove that all do.
-        unproven = (self.width / (count + 1.0)) ** 2
+        unproven = (self.unproven * self.width / (count + 1.0)) ** 2
         found = np.sqrt(own + self.resolution**2 + unproven)
         return np.asarray(np.where(count < 1, self.width, found))
 
@@ -161,6 +168,8 @@ def learn_history(
         if not likely < nearly.max() - UNSURE
     ]
     found = likeliest[0] if len(likeliest) == 1 else max(likeliest, key=lambda one: one._likelihood(*part))
+    tried = [replace(found, unproven=unproven) for unproven in _UNPROVEN]
+    found = max(tried, key=lambda one: one._likelihood(*part))
     found.of_new = groups == 1
     own = np.empty(len(x))
     for start in range(0, len(x), _ROWS):
@@ -176,15 +185,19 @@ def learn_history(
     return found, deviations
 
 
-def likelihood(values: Ordered, codes: npt.NDArray[Any], groups: int) -> float:
-    """How likely groups make values by the usual numbers of rows that are lent, to compare contexts by."""
+def likelihood(values: Ordered, codes: npt.NDArray[Any], groups: int, some: Bools | None = None) -> float:
+    """How likely groups make values by the usual numbers of rows that are lent, to compare contexts by.
+
+    Of `some` of the values that are there their part of the mean of all.
+    """
     from anomaly_detection.features.compiled.likelihoods import grouped_likelihood
 
     if len(values) < LEAST_ROWS:
         return -np.inf
     own = values.of(codes)
-    found = grouped_likelihood(values.x, values.by_value, own, groups, *_of_all(values), MAD_TO_SIGMA, *_USUALLY_LENT)
-    return float(found)
+    wanted = np.ones(len(values), dtype=bool) if some is None else some
+    given = (values.x, values.by_value, own, groups, *_of_all(values), MAD_TO_SIGMA)
+    return max(float(grouped_likelihood(*given, *usual, wanted)) for usual in _USUAL) / len(values)
 
 
 def _of_all(values: Ordered) -> tuple[float, float, float]:

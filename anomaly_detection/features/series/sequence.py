@@ -149,11 +149,21 @@ def _nearest_middles(values: Floats, series: Codes) -> Floats:
 
 
 def _in_turn(values: Floats, series: Codes) -> npt.NDArray[np.bool_]:
-    """Whether each value lies between those of the row before and the row after it, of the same series; (n,)."""
-    found = np.zeros(len(values), dtype=bool)
-    rises, same = np.diff(values), series[1:] == series[:-1]
-    found[1:-1] = (rises[1:] * rises[:-1] >= 0.0) & same[1:] & same[:-1]
-    return found
+    """Whether each value lies between one of the two before and one of the two after it, of the same series; (n,).
+
+    Of two on a side, for beside a wrong one the others are in their place.
+    """
+    n = len(values)
+    around = np.full((2, 2, n), np.nan)
+    for i in range(1, min(_REACH, n - 1) + 1):
+        same = series[i:] == series[:-i]
+        around[0, i - 1, i:] = np.where(same, values[:-i], np.nan)
+        around[1, i - 1, :-i] = np.where(same, values[i:], np.nan)
+    (least_before, least_after), (most_before, most_after) = (
+        of(around[:, 0], around[:, 1]) for of in (np.fmin, np.fmax)
+    )
+    rises = (least_before <= values) & (values <= most_after)
+    return np.asarray(rises | ((most_before >= values) & (values >= least_after)))
 
 
 def _two_in_the_middle(around: Floats) -> tuple[Floats, Floats]:
@@ -415,8 +425,8 @@ class Neighbours(_OfSeries):
     word = "beside the rows around"
     fewest = _FEWEST_TOGETHER
 
-    def least(self) -> Floats:
-        """`FeatureGroup.least`: nine tenths of the training values lie so near, as those of a normal one do."""
+    def least_deviations(self) -> Floats:
+        """`FeatureGroup.least_deviations`: nine tenths of the training values lie 1.645 of them off at most."""
         return np.array([one.usual / 1.645 for one in self.series_])
 
     def _judged(self, values: Floats, series: Codes, one: Series) -> Floats:
