@@ -440,7 +440,9 @@ class Forms(Texts):
 
     def _counts(self, column: Coded, learned: dict[str, int]) -> Floats:
         found, used = np.full(len(column.names) + 1, np.nan), np.flatnonzero(column.counts())
-        found[used] = [learned.get(form, 0) for form in _forms_of(column, used)]
+        # Files of before tell names of two words from those of three.
+        known = {**learned, "a": sum(count for form, count in learned.items() if "#" not in form)}
+        found[used] = [known.get(form, 0) for form in _forms_of(column, used)]
         return np.asarray(found[column.codes], dtype=np.float64)
 
     @classmethod
