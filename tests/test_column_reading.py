@@ -449,7 +449,7 @@ def test_numbers_that_name_things_are_categories() -> None:
         assert inferred(RNG.choice([1100, 1200, 1300], ROWS), name).role is Role.CATEGORICAL, name
     for name in ("account balance", "zip_count", "number of ids", "code length", "price", "supplier_reliability"):
         assert not names_code(name), name
-    for name in ("customers", "week no", "Menge", "freight charge", "no_of_items", "pieces per store"):
+    for name in ("customers", "week no", "Menge", "freight charge", "no_of_items", "pieces per store", "qty item"):
         assert not names_code(name), name
     assert inferred(RNG.choice([10117, 20354, 33311, 47853, 90036, 60618, 77095], ROWS)).role is Role.CATEGORICAL
     assert inferred(RNG.integers(300, 990, ROWS) * 100, "salary").role is Role.NUMERIC

@@ -131,7 +131,8 @@ ODD_QUERIES = [
     *("limit=1&limit=2", "limit=501", "limit=1.5", "limit=0", "limit=x", "min_severity=101", "min_severity=nan"),
     *("case=0", f"case={2**63}", "hidden=yes", "text=", f"text={'a' * 201}", "verdict=error", "state=odd", "odd=1"),
     *("format=pdf", "sort=odd", "after=zzz", "after=W10=", "after=WyJhIiwxXQ==", "after=WzEsMS41XQ=="),
-    *("sort=severity&after=WyIxIiwxXQ==", "sort=last_seen&after=WzEsMV0="),
+    *("sort=severity&after=WyIxIiwxXQ==", "sort=last_seen&after=WzEsMV0=", "before=zzz"),
+    *("after=WzEsMV0=&before=WzEsMV0=", "after=WzEsMV0=&before=WzEsMV0=&format=csv"),
 ]
 
 

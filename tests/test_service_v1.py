@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from starlette.testclient import TestClient
 
+from anomaly_detection.service.alerts.alert_book import ALERTS
 from anomaly_detection.service.processes.service import Service
 
 
@@ -97,6 +98,12 @@ def test_alerts_are_found_filtered_and_paged(client: TestClient) -> None:
             paged += [each["id"] for each in page["alerts"]]
         assert sorted(paged) == sorted(ids)
         assert len(set(paged)) == len(paged)
+        # Backwards from the last, whatever ties there are.
+        last = ALERTS.place(everything["alerts"][ids.index(paged[-1])], sort)
+        back = client.get("/v1/alerts", params={"limit": 500, "sort": sort, "before": last}).json()
+        assert [each["id"] for each in back["alerts"]] == paged[-2::-1]
+        first = ALERTS.place(everything["alerts"][ids.index(paged[0])], sort)
+        assert client.get("/v1/alerts", params={"sort": sort, "before": first}).json()["alerts"] == []
     severities = [each["severity"] for each in client.get("/v1/alerts", params={"sort": "severity"}).json()["alerts"]]
     assert severities == sorted(severities, reverse=True)
     assert client.get("/v1/alerts", params={"min_severity": 100}).json()["alerts"] == []

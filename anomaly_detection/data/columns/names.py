@@ -53,7 +53,8 @@ _SIZES = frozenset(
     (
         *("amount", "amt", "balance", "value", "total", "sum", "count", "counts", "lines", "length", "size", "age"),
         *("price", "cost", "rate", "score", "ratio", "share", "days", "hours", "minutes", "months", "years"),
-        *("usd", "eur", "volume", "usage", "complexity", "num", "coverage"),
+        *("usd", "eur", "volume", "usage", "complexity", "num", "coverage", "qty", "quantity", "weight", "menge"),
+        *("anzahl", "gewicht", "betrag", "preis", "umsatz", "revenue"),
     )
 )
 _DOCUMENTS = frozenset({"#", "uuid", "guid", "reference", "ref", "invoice", "identifier"})

@@ -27,7 +27,9 @@ _TOTAL = re.compile(
 
 def total_name(row: Sequence[str]) -> str | None:
     """What a row calls itself, if that is a total."""
-    return next((cell.strip() for cell in row if _TOTAL.fullmatch(cell.strip())), None)
+    cells = [stripped for cell in row if (stripped := cell.strip())]
+    # Behind an order's number a star marks the order.
+    return next((cell for cell in cells if _TOTAL.fullmatch(cell) and (cell is cells[0] or cell.strip("*"))), None)
 
 
 def is_total(row: Sequence[str], filled: Sequence[bool]) -> bool:

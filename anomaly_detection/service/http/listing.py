@@ -136,6 +136,8 @@ class Listing:
         asked = self.filtered(connection, query)
         by = [self.key] if column is self.key else [column, self.key]
         falls ^= bool(query["before"])
+        if query["after"] and query["before"]:
+            raise Problem(400, "after and before are two places; give one.")
         if beside := query["after"] or query["before"]:
             place = _place(beside, column)[-len(by) :]
             here, there = (by[0], place[0]) if len(by) == 1 else (tuple_(*by), tuple_(*place))
@@ -169,11 +171,14 @@ class Listing:
 
     def _parts(self, database: Database, query: Mapping[str, Any]) -> Iterator[list[dict[str, Any]]]:
         """All rows, some at a time, each time by a look at the database that ends: who reads slowly hinders nobody."""
-        after: str | None = query["after"] or ""
-        while after is not None:
+        where = "before" if query["before"] else "after"
+        following: str | None = query[where]
+        while True:
             with database.reading() as connection:
-                rows, after = self.page(connection, {**query, "after": after}, _EXPORTED_AT_ONCE)
+                rows, following = self.page(connection, {**query, where: following}, _EXPORTED_AT_ONCE)
             yield rows
+            if following is None:
+                break
 
 
 def _place(cursor: str, column: ColumnElement[Any]) -> list[Any]:
@@ -186,4 +191,4 @@ def _place(cursor: str, column: ColumnElement[Any]) -> list[Any]:
             raise ValueError
         return [kind(value), number]
     except (ValueError, TypeError, binascii.Error) as error:
-        raise Problem(400, "after is no place in this list; give what next said.") from error
+        raise Problem(400, "after or before is no place in this list; give what next said.") from error
