@@ -243,8 +243,8 @@ class AnomalyDetectionAPI:
     ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
         """Judge records that come in parts, such as those of a file larger than memory; one part at a time is held.
 
-        Predictions and scores are those of `predict` on all records, bit for bit, but for one thing: copies of a record
-        are looked for among the records of its part and those of the training.
+        Predictions and scores are those of `predict` on all records, bit for bit, but for what looks at records that
+        come together: of copies, neighbours, new levels, gaps and late dates it sees those of the part.
 
         Parameters
         ----------

@@ -205,6 +205,8 @@ def test_a_total_says_what_it_lacks() -> None:
     assert totals_below([["a", "1"], ["", "Sous-total"], ["", "TOTAL"]], [True, True]) == ["Sous-total", "TOTAL"]
     assert totals_below([["*", "", "9"]], [False, True, True]) == ["*"]
     assert totals_below([["A7", "", "*"]], [True, True, False]) == []  # an order that is marked
+    assert totals_below([["A7", "Total Energies", "9", ""]], [True] * 4) == []  # or not shipped
+    assert totals_below([["1000", "Total", "9", "", ""]], [True] * 5) == ["Total"]
     assert totals_below([], [True]) == []
     assert said_of_last([["a", "1", "2"], ["Zusammen", "", ""]], [True, True, True], "line") == [
         "the last line ('Zusammen') lacks most of what all others have; if it is a total, delete it."

@@ -44,7 +44,8 @@ def totals_below(rows: Sequence[Sequence[str]], filled: Sequence[bool]) -> list[
     """What the last of a table's rows are called where they sum it up; nothing where the last one is a record.
 
     A row does where a cell says so, and a cell is blank in a column that is always `filled`: a record of a product
-    called "Total" has all that others have.
+    called "Total" has all that others have. One that has the first of these, such as its number, lacks more: the last
+    orders are not shipped yet, and a vendor may be called "Total".
 
     Parameters
     ----------
@@ -57,8 +58,8 @@ def totals_below(rows: Sequence[Sequence[str]], filled: Sequence[bool]) -> list[
     for row in reversed(rows[-MOST_TOTALS:]):
         cells = [*row, *[""] * (len(filled) - len(row))]
         name = total_name(cells)
-        lacks = any(usual and not cell.strip() for usual, cell in zip(filled, cells, strict=False))
-        if name is None or not lacks:
+        held = [cell.strip() for usual, cell in zip(filled, cells, strict=False) if usual]
+        if name is None or all(held) or not (held[0] in ("", name) or is_total(cells, filled)):
             break
         found.insert(0, name)
     return found
