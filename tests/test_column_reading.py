@@ -447,6 +447,8 @@ def test_numbers_that_name_things_are_categories() -> None:
         assert inferred(zips, name).role is Role.CATEGORICAL, name
     for name in ("WERKS", "Kundennummer", "Vendor No.", "store_nbr", "Plant", "Artikel-Nr.", "Sold-to party"):
         assert inferred(RNG.choice([1100, 1200, 1300], ROWS), name).role is Role.CATEGORICAL, name
+    # Numbers of users, which are days of JD Edwards' too.
+    assert inferred(RNG.integers(100_101, 100_131, ROWS), "Created By").role is Role.CATEGORICAL
     for name in ("account balance", "zip_count", "number of ids", "code length", "price", "supplier_reliability"):
         assert not names_code(name), name
     for name in ("customers", "week no", "Menge", "freight charge", "no_of_items", "pieces per store", "qty item"):

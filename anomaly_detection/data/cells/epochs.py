@@ -78,7 +78,8 @@ def epoch_unit(numbers: Floats, tokens: frozenset[str]) -> EpochUnit | None:
         return None
     low, high = float(present.min()), float(present.max())
     dated = bool(tokens & _DATE_WORDS) or any(token.endswith("datum") for token in tokens)
-    named = dated or bool(tokens & _TIME_WORDS)
+    # "created by" is who, not when.
+    named = dated or (bool(tokens & _TIME_WORDS) and "by" not in tokens)
     if np.all(present == np.round(present)):
         for written, (first, last, _) in _WRITTEN.items():
             inside = present[(present >= first) & (present <= last)]

@@ -47,6 +47,7 @@ _COUNTED = frozenset(
 # "pieces per store" and "distance to warehouse" are amounts.
 _OF_EACH = frozenset({"per", "by", "to", "from", "in", "at", "since", "is", "has", "new", "avg", "mean", "max", "min"})
 _PARTIES = frozenset({"ship", "sold", "bill"})
+_DONE = frozenset({"created", "changed", "updated", "approved", "entered", "posted", "picked", "packed"})
 _NUMBERS = frozenset({"number", "no", "nr", "nbr", "num", "nummer", "key"})
 # "account balance" and "code lines" are sizes of something that is named by a code.
 _SIZES = frozenset(
@@ -98,6 +99,7 @@ def names_code(name: str) -> bool:
     called = named or (last in _NUMBERS and bool(before) and not tokens & _COUNTED)
     # Kundennummer, Artikelnr.
     called |= len(last) > 6 and last.endswith(("nummer", "nr"))
+    called |= last == "by" and bool(tokens & _DONE)
     return called or bool(tokens & _CODES) or last in _TECHNICAL
 
 
