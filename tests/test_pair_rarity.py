@@ -201,4 +201,4 @@ def test_a_pair_never_seen_that_several_rows_bring_is_worth_less() -> None:
     new = pd.DataFrame({"species": ["wren"] * 16, "size": ["medium"] * 16, "colour": "grey"}, dtype="category")
     place = relations.get_feature_names_out().tolist().index("species beside size")
     alone, together = (relations.transform(rows)[0, place] for rows in (new.iloc[:1], new))
-    assert together == pytest.approx(alone / 2.0)
+    assert together == pytest.approx(alone / 16.0)

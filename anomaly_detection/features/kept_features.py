@@ -13,6 +13,7 @@ from anomaly_detection.features.kinds import EVIDENCE_GROUPS, KINDS
 __all__ = ["for_the_forest", "foretold", "kept_features", "take_kept"]
 
 Floats32 = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
 
 _SAMPLE = 5_000
 _SAME = 0.999
@@ -23,10 +24,13 @@ _ROWS = 4_096
 def kept_features(blocks: Sequence[Floats32], sources: Sequence[FeatureSource], weighed: bool) -> npt.NDArray[np.int64]:
     """Choose among features, blocks of shape (n, features) side by side, by their numbers; none where none varies.
 
-    Where evidence is `weighed`, columns that are `foretold` stay, as evidence alone.
+    Where evidence is `weighed`, columns that are `foretold` stay, as evidence alone; and what is evidence stays beside
+    what says the same to the forest alone.
     """
     telling = np.array([KINDS[source.kind].units[1] < np.inf for source in sources], dtype=bool)
-    kept = _distinct(blocks, telling)
+    evidence = np.array([weighed and KINDS[source.kind].weighed for source in sources], dtype=bool)
+    several = np.array([len(source.columns) > 1 for source in sources], dtype=bool)
+    kept = _distinct(blocks, telling, evidence, evidence & several)
     columns = np.array([weighed and len(source.columns) == 1 for source in sources], dtype=bool)
     return kept[(columns | ~foretold(sources))[kept]]
 
@@ -56,10 +60,15 @@ def take_kept(blocks: list[Floats32], kept: npt.NDArray[np.int64], more: int) ->
     return out
 
 
-def _distinct(blocks: Sequence[Floats32], telling: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Columns that vary or are `telling` once they do, each but the first of those that rise and fall together."""
+def _distinct(blocks: Sequence[Floats32], telling: Bools, evidence: Bools, last: Bools) -> npt.NDArray[np.int64]:
+    """Columns that vary or are `telling` once they do, each but the first of those that rise and fall together.
+
+    What is `evidence` is compared with its like alone, and so are the others. Those that are to come `last` do: a price
+    says more than the quantity for each unit of value.
+    """
     varies = np.concatenate([np.zeros(0, dtype=bool), *map(_vary, blocks)])
     candidates = np.flatnonzero(varies | telling) if varies.any() else np.flatnonzero(varies)
+    candidates = candidates[np.argsort(last[candidates], kind="stable")]
     sample = np.hstack([block[:: -(-len(block) // _SAMPLE)] for block in blocks])[:, candidates].astype(np.float64)
     missing = np.isnan(sample)
     sample = np.where(missing, 0.0, sample)
@@ -74,9 +83,10 @@ def _distinct(blocks: Sequence[Floats32], telling: npt.NDArray[np.bool_]) -> npt
             likeness = np.abs(sample[:, start : start + _BLOCK].T @ sample[:, : start + _BLOCK])
         for i, j in np.argwhere(likeness > _SAME):
             # Row by row, so it is settled whether an earlier column is kept.
-            if j < start + i and kept[j]:
+            alike = evidence[candidates[start + i]] == evidence[candidates[j]]
+            if alike and j < start + i and kept[j]:
                 kept[start + i] = False
-    return candidates[kept]
+    return np.sort(candidates[kept])
 
 
 def for_the_forest(sources: Sequence[FeatureSource]) -> npt.NDArray[np.bool_]:

@@ -400,7 +400,7 @@ class _Usual:
         count, (_, low, high) = self._count[places], self._groups[:, places]
         # The least and the largest of few lie so much beyond their quantiles, at most.
         tail = 0.05 * np.clip(count - 1.0, 0.0, FEW)
-        beyond = tail / (0.95 - tail) * (high - low) + 1e-9 * np.abs(told)
+        beyond = tail / (0.95 - tail) * (high - low) + 1e-9 * (np.abs(told) + high - low)
         return np.asarray((count < FEW) & (told >= low - beyond) & (told <= high + beyond))
 
     def counted(self, places: Codes, others: npt.NDArray[np.bool_]) -> Floats:
