@@ -167,7 +167,7 @@ def test_the_ratio_moves_the_threshold_at_once(client: TestClient) -> None:
     # What is usual has gone along with them since.
     assert abs(client.post(f"{where}/records", json=sent).json()["alerting"] - told["alerts_then"]) <= 2
     client.patch(where, json={"anomaly_ratio": None})
-    assert client.post(f"{where}/records", json=sent).json()["alerting"] == few
+    assert client.post(f"{where}/records", json=sent).json()["alerting"] < told["alerts_then"] / 2
     plain = client.get(f"{where}/threshold").json()
     assert plain["alerts_then"] is None
     for odd in ("anomaly_ratio=0", "anomaly_ratio=0.51", "records=0", "records=100001"):
