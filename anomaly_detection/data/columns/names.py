@@ -64,27 +64,8 @@ _OTHERS = (
     " pcs units hours days minutes seconds weeks"
 )
 # At the end of a name these are other words: check_in, price_min, ship_to, m for millions.
-_OTHER_WORDS = frozenset(
-    {
-        "in",
-        "min",
-        "mi",
-        "mt",
-        "to",
-        "gr",
-        "yd",
-        "kb",
-        "mb",
-        "gb",
-        "tb",
-        "mw",
-        "bar",
-        "pct",
-        "fractions",
-        *CLOCKS,
-        *"gtmsdhwl",
-    }
-)
+_SHORT = "in min mi mt to gr yd kb mb gb tb mw bar pct fractions"
+_OTHER_WORDS = frozenset({*_SHORT.split(), *CLOCKS, *"gtmsdhwl"})
 _OTHER_UNITS = {unit.lower(): unit for unit in _OTHERS.split()}
 
 

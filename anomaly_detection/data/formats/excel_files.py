@@ -85,8 +85,10 @@ def read_excel(source: Source, layout: Layout) -> tuple[pd.DataFrame, list[str]]
             first = total_name(texts[within[0]])
             lines = "1 row is a total" if len(within) == 1 else f"{len(within):,} rows are totals"
             remarks.append(f"{lines} among the records, left out; the first is {first!r}.")
-            records = [row for place, row in enumerate(records) if place not in set(within)]
-        last = [["" if cell is None else str(cell) for cell in row] for row in records[-MOST_TOTALS:]]
+            gone = set(within)
+            kept = [place for place in range(len(records)) if place not in gone]
+            records, texts = [records[place] for place in kept], [texts[place] for place in kept]
+        last = texts[-MOST_TOTALS:]
         if totals := totals_below(last, filled):
             del records[-len(totals) :]
             remarks.append(said_of_totals(totals, "row"))

@@ -135,9 +135,9 @@ class Listing:
         column, falls = self.sorts[query["sort"]]
         asked = self.filtered(connection, query)
         by = [self.key] if column is self.key else [column, self.key]
-        falls ^= bool(query["before"])
         if query["after"] and query["before"]:
             raise Problem(400, "after and before are two places; give one.")
+        falls ^= bool(query["before"])
         if beside := query["after"] or query["before"]:
             place = _place(beside, column)[-len(by) :]
             here, there = (by[0], place[0]) if len(by) == 1 else (tuple_(*by), tuple_(*place))
